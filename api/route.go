@@ -1,0 +1,181 @@
+// Package api turns plain functions into HTTP handlers and holds the rules all
+// of them share: one route table, sign-in, permissions (deny by default), and
+// the error envelope of each wire family.
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/wherry-ml/wherry"
+)
+
+// Permission is what a route asks of the caller before its handler runs.
+type Permission string
+
+// Permissions. Until grants are enforced (a later release) a principal is
+// admin or not: non-admins reach Public and SignedIn routes only, and those
+// that mark themselves Own, whose handlers answer with the caller's own things.
+const (
+	Public   Permission = "public"    // no sign-in
+	SignedIn Permission = "signed in" // any active principal
+	Own      Permission = "own"       // signed in; the handler shows and changes only what is the caller's own
+	Storage  Permission = "storage"   // the storage endpoint's own authorisation, checked by its handler
+	Read     Permission = "read"      // admin until grants are enforced
+	Write    Permission = "write"     // admin until grants are enforced
+	Admin    Permission = "admin"
+)
+
+// Route is one line of the route table.
+type Route struct {
+	Method     string // "" for any
+	Path       string // a net/http.ServeMux pattern without method and host, e.g. /api/2.0/fs/files/{path...}
+	Permission Permission
+	Handler    Handler
+	Summary    string // one line for OpenAPI
+	Family     Family // how errors are written; the zero Family is the workspace API's
+}
+
+// Handler serves one route. It is made by JSON or Raw.
+type Handler interface {
+	serve(w http.ResponseWriter, r *http.Request) error
+	// types returns values of the input and output types, nil for Raw.
+	types() (in, out any)
+}
+
+// Mux checks and serves a route table.
+type Mux struct {
+	mux    *http.ServeMux
+	routes []Route
+}
+
+// Authenticator finds out who calls. It returns the zero Identity and no
+// error for a request without credentials.
+type Authenticator interface {
+	Authenticate(r *http.Request) (wherry.Identity, error)
+}
+
+// NewMux builds a handler from the table. A route without a permission, a
+// method or a handler is a mistake of ours and panics at start.
+func NewMux(auth Authenticator, routes ...Route) *Mux {
+	m := &Mux{mux: http.NewServeMux(), routes: routes}
+	for _, rt := range routes {
+		if rt.Permission == "" || rt.Handler == nil || !strings.HasPrefix(rt.Path, "/") {
+			panic(fmt.Sprintf("api: route %s %s lacks a permission, a handler or a path", rt.Method, rt.Path))
+		}
+		m.mux.Handle(strings.TrimSpace(rt.Method+" "+rt.Path), &endpoint{Route: rt, auth: auth})
+	}
+	return m
+}
+
+// Routes returns the table, for OpenAPI and for the permission test.
+func (m *Mux) Routes() []Route { return m.routes }
+
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	// The Terraform provider fails without it.
+	h.Set("X-Databricks-Org-Id", fmt.Sprint(wherry.DefaultWorkspace))
+	if _, pattern := m.mux.Handler(r); pattern == "" && strings.HasPrefix(r.URL.Path, "/api/") {
+		err := wherry.Errorf(wherry.CodeNotFound, "no API at %s %s", r.Method, r.URL.Path)
+		if kind := unsupported(r.URL.Path); kind != "" {
+			err = wherry.NotImplemented(kind)
+		}
+		Family{}.write(w, r, err)
+		return
+	}
+	m.mux.ServeHTTP(w, r)
+}
+
+// unsupported names the feature of a path of the platform's API that we do not
+// have, "" for a path that no API has.
+func unsupported(path string) string {
+	for prefix, feature := range map[string]string{
+		"/api/2.0/serving-endpoints": "model serving", "/api/2.0/pipelines": "Lakeflow pipelines", "/api/2.0/sql/": "the SQL warehouse API",
+		"/api/2.0/lakeview": "dashboards", "/api/2.0/apps": "apps", "/api/2.0/database": "database instances", "/api/2.0/genie": "Genie",
+		"/api/2.0/vector-search": "vector search", "/api/2.0/instance-pools": "instance pools", "/api/2.0/policies": "cluster policies",
+		"/api/2.0/repos": "Git folders", "/api/2.0/git-credentials": "Git credentials", "/api/2.0/global-init-scripts": "global init scripts",
+		"/api/2.1/quality-monitoring": "quality monitors", "/api/data-quality": "data quality monitors", "/api/2.0/alerts": "alerts",
+	} {
+		if strings.HasPrefix(path, prefix) {
+			return feature
+		}
+	}
+	return ""
+}
+
+type endpoint struct {
+	Route
+	auth Authenticator
+}
+
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id, err := e.identify(w, r)
+	if err != nil {
+		e.Family.write(w, r, err)
+		return
+	}
+	r = r.WithContext(wherry.WithIdentity(r.Context(), id))
+	t := &tracker{ResponseWriter: w}
+	if err := e.Handler.serve(t, r); err != nil {
+		if t.wrote { // too late for an error envelope: break the connection, so that no client takes it for whole
+			logError(r, err)
+			panic(http.ErrAbortHandler)
+		}
+		e.Family.write(w, r, err)
+	}
+}
+
+func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Identity, error) {
+	base := wherry.Identity{WorkspaceID: wherry.DefaultWorkspace, BaseURL: baseURL(r)}
+	if e.Permission == Public || e.Permission == Storage {
+		return base, nil
+	}
+	if err := sameOrigin(r); err != nil {
+		return base, err
+	}
+	id, err := e.auth.Authenticate(r)
+	if err != nil {
+		return base, err
+	}
+	if id.Principal.ID == 0 {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="wherry"`)
+		return base, wherry.Errorf(wherry.CodeUnauthenticated, "sign in with a token: none was sent")
+	}
+	id.BaseURL = base.BaseURL
+	if !id.Admin && e.Permission != SignedIn && e.Permission != Own {
+		return base, wherry.Errorf(wherry.CodePermissionDenied, "%s may not %s %s: only admins may until grants are enforced", id.UserName, r.Method, e.Path)
+	}
+	return id, nil
+}
+
+// sameOrigin refuses a change that another site's page asked for.
+func sameOrigin(r *http.Request) error {
+	origin := r.Header.Get("Origin")
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || origin == "" || origin == baseURL(r) {
+		return nil
+	}
+	return wherry.Errorf(wherry.CodePermissionDenied, "a page of %s may not change anything here", origin)
+}
+
+func baseURL(r *http.Request) string {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
+}
+
+// tracker notes whether a response was begun.
+type tracker struct {
+	http.ResponseWriter
+	wrote bool
+}
+
+func (t *tracker) WriteHeader(status int) { t.wrote = true; t.ResponseWriter.WriteHeader(status) }
+
+func (t *tracker) Write(b []byte) (int, error) { t.wrote = true; return t.ResponseWriter.Write(b) }
+
+// Unwrap lets http.ResponseController reach Flush and Hijack.
+func (t *tracker) Unwrap() http.ResponseWriter { return t.ResponseWriter }

@@ -1,0 +1,58 @@
+// Package cli holds wherry's commands: flags in, text or JSON out. Each file
+// holds one command.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// ExitError ends the process with its code; an empty message prints nothing.
+type ExitError struct {
+	Code    int
+	Message string
+}
+
+func (e *ExitError) Error() string { return e.Message }
+
+// Main runs the command line and returns the process's exit code: 0 success,
+// 1 failure, 2 wrong use.
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := rootCommand()
+	root.SetArgs(args[1:])
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	exit, ok := errors.AsType[*ExitError](err)
+	if !ok {
+		exit = &ExitError{Code: 1, Message: err.Error()}
+	}
+	if exit.Message != "" {
+		fmt.Fprintln(os.Stderr, "wherry: "+exit.Message)
+	}
+	return exit.Code
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "wherry",
+		Short:         "Run databricks.yml bundles on your own machines",
+		Long:          "wherry runs databricks.yml bundles on machines you own: jobs, notebooks, Spark, Delta, MLflow and Unity Catalog. Not affiliated with Databricks.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &ExitError{Code: 2, Message: err.Error()} })
+	root.AddCommand(
+		upCommand(),
+	)
+	return root
+}

@@ -1,0 +1,51 @@
+package wherry
+
+import "context"
+
+// DefaultWorkspace is the id of the workspace that exists from the start.
+const DefaultWorkspace int64 = 1
+
+// Principal is who acts: a user or a service principal of the account.
+type Principal struct {
+	ID          int64  `json:"id"`
+	Kind        string `json:"kind"` // KindUser or KindServicePrincipal
+	UserName    string `json:"user_name"`
+	DisplayName string `json:"display_name"`
+	// ApplicationID is the client id of a service principal, "" for a user.
+	ApplicationID string `json:"application_id,omitempty"`
+	Admin         bool   `json:"admin"`
+	Active        bool   `json:"active"`
+}
+
+// Kinds of principal.
+const (
+	KindUser             = "user"
+	KindServicePrincipal = "service_principal"
+)
+
+// Identity is what the server knows of the caller of one request. It is the
+// only thing that handlers take from a context.
+type Identity struct {
+	Principal
+	WorkspaceID int64
+	// RunID is the id of the task run (attempt) whose token made the call, 0
+	// for a person or a service outside of a run. Trace rests on it.
+	RunID int64
+	// BaseURL is scheme://host of the request, without a slash at the end:
+	// links and artifact locations are rendered from it and never stored.
+	BaseURL string
+}
+
+type identityKey struct{}
+
+// WithIdentity returns a context that carries id.
+func WithIdentity(ctx context.Context, id Identity) context.Context {
+	return context.WithValue(ctx, identityKey{}, id)
+}
+
+// IdentityFrom returns the identity of the request; the zero Identity (no
+// principal, no workspace) if the request was not signed in.
+func IdentityFrom(ctx context.Context) Identity {
+	id, _ := ctx.Value(identityKey{}).(Identity)
+	return id
+}
