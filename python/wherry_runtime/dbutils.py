@@ -1,0 +1,2 @@
+class DBUtils:
+    pass

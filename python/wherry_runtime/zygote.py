@@ -1,0 +1,240 @@
+"""The fork server of a box: `python -m wherry_runtime.zygote`, control socket at fd 3.
+
+Messages on fd 3 (SOCK_SEQPACKET), one JSON object each:
+
+    request  {"id", "kind": "notebook"|"script"|"wheel", "task": {...}, "env": {...}, "cwd",
+              "tree": {"src", "dst", "upper"}, "uid", "gid", "isolate"}
+             with SCM_RIGHTS fds [out, events, control]; {"id", "file": path} where the
+             rest is in a file, for a request that is too long for a message (200 KB)
+    reply    {"id", "pid"}            the task was taken; pid as seen by the box
+    also     {"ready": true, "modules": [...]}   all preloading is done
+
+Messages on a task's control socket (SOCK_SEQPACKET, or SOCK_STREAM with one line each):
+
+    to the task    {"op": "interrupt"} | {"op": "kill"} | {"spark": {...}}; end of file means kill
+    from the task  {"op": "spark", ...} | {"exit": code, "signal": n}   the last message
+
+A task is two processes: a keeper (pid 1 of the task's pid namespace where there
+is one) that serves the control socket, and its child that runs user code. Spares
+of that pair wait on fd 3 themselves, so that a task starts without a fork, and
+starts while the zygote is still importing.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import warnings
+
+from wherry_runtime import isolation, keeper
+
+CONTROL_FD = 3
+SPARES_WARMING, SPARES = 2, 1
+
+# What tasks import most, in the order of need; each stage ends with fresh spares.
+# A module is imported here and never called: a BLAS or OpenMP pool that worked
+# before the fork hangs the child.
+STAGES: tuple[tuple[str, ...], ...] = (
+    ("wherry_runtime.task", "wherry_runtime.script", "runpy", "random", "importlib.metadata"),
+    ("wherry_runtime.shell",),
+    ("numpy", "pandas"),
+    ("pyarrow", "pyarrow.parquet", "pyarrow.dataset"),
+    ("py4j.clientserver", "pyspark.sql", "pyspark.sql.functions", "pyspark.sql.pandas.types", "delta.tables"),
+    ("matplotlib.pyplot", "matplotlib_inline.backend_inline"),
+    ("scipy.stats", "sklearn", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics"),
+    ("sklearn.pipeline", "sklearn.preprocessing", "sklearn.compose", "sklearn.model_selection"),
+    ("mlflow", "mlflow.sklearn", "mlflow.pyfunc", "mlflow.models.signature"),
+    ("mlflow.spark", "pyspark.ml", "pyspark.pandas"),
+    ("databricks.sdk",),
+)
+
+
+class Zygote:
+    """Keeps spares ready and imports while nothing asks for more."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.spares: dict[int, socket.socket] = {}
+        self.children: set[int] = set()
+        self.isolate = isolation_works()
+        self.own_pid_ns = os.open("/proc/self/ns/pid", os.O_RDONLY) if self.isolate else -1
+
+    def run(self, stages: tuple[tuple[str, ...], ...]) -> None:
+        """Serve until the control socket ends."""
+        self.fill(SPARES_WARMING)
+        loaded: list[str] = []
+        for stage in stages:
+            for module in stage:
+                loaded += load(module)
+                self.serve(0, SPARES_WARMING)
+            self.retire()
+            self.fill(SPARES_WARMING)
+        if not self.canary():
+            restart_without_preload()
+        self.control.send(json.dumps({"ready": True, "modules": loaded, "isolate": self.isolate}).encode())
+        while True:
+            self.serve(None, SPARES)
+
+    def serve(self, timeout: float | None, spares: int) -> None:
+        """Replace spares that were taken; wait up to timeout for one to be."""
+        links = list(self.spares.values())
+        for link in select.select(links, [], [], timeout)[0]:
+            pid = next(p for p, s in self.spares.items() if s is link)
+            word = answer(link)
+            del self.spares[pid]
+            link.close()
+            if word == b"ended":
+                sys.exit(0)
+            if word != b"taken":
+                sys.exit("zygote: a spare died before it had a task")
+        self.reap()
+        self.fill(spares)
+
+    def retire(self) -> None:
+        """End idle spares, which lack what was imported since; one that has just
+        taken a task goes on with it."""
+        for pid, link in list(self.spares.items()):
+            link.send(b"retire")
+            if answer(link) == b"ended":
+                sys.exit(0)
+            del self.spares[pid]
+            link.close()
+        self.reap()
+
+    def reap(self) -> None:
+        for pid in list(self.children):
+            if os.waitpid(pid, os.WNOHANG)[0] == pid:
+                self.children.discard(pid)
+
+    def fill(self, count: int) -> None:
+        if len(self.spares) >= count:
+            return
+        gc.collect()
+        gc.freeze()
+        while len(self.spares) < count:
+            self.fork_spare()
+
+    def fork_spare(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        isolate = self.isolate
+        if isolate:
+            isolation.unshare(isolation.CLONE_NEWPID)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                ours.close()
+                for link in self.spares.values():
+                    link.close()
+                keeper.wait_for_task(self.control, theirs, isolate)
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                os._exit(70)
+        if isolate:
+            isolation.setns(self.own_pid_ns, isolation.CLONE_NEWPID)
+        theirs.close()
+        self.children.add(pid)
+        self.spares[pid] = ours
+        ours.send(str(pid).encode())
+
+    def canary(self) -> bool:
+        """Whether a fork of this process can still compute."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                compute()
+            finally:
+                os._exit(0)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if os.waitpid(pid, os.WNOHANG)[0] == pid:
+                return True
+            self.serve(0.005, SPARES_WARMING)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return False
+
+
+def answer(link: socket.socket) -> bytes:
+    """A spare's last word; b"" if it died without one."""
+    try:
+        return link.recv(64)
+    except ConnectionResetError:  # It left our word unread; its own comes next.
+        return link.recv(64)
+
+
+def compute() -> None:
+    """Use what hangs after a bad fork: BLAS and pandas. It raises nothing: a
+    library that is not there is no bad fork."""
+    try:
+        import numpy
+        import pandas
+
+        square = numpy.ones((200, 200))
+        pandas.DataFrame(square @ square).sum().sum()
+    except Exception:
+        pass
+
+
+def isolation_works() -> bool:
+    """Whether a child can have its own pid and mount namespaces."""
+    if sys.platform != "linux" or os.environ.get("WHERRY_ISOLATE") == "0":
+        return False
+    ns = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    try:
+        isolation.unshare(isolation.CLONE_NEWPID)
+    except OSError:
+        os.close(ns)
+        return False
+    pid = os.fork()
+    if pid == 0:
+        try:
+            isolation.private_mounts()
+            os._exit(0)
+        except OSError:
+            os._exit(1)
+    isolation.setns(ns, isolation.CLONE_NEWPID)
+    os.close(ns)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def load(module: str) -> list[str]:
+    """Import module if it is installed. A broken one is the task's to meet."""
+    try:
+        importlib.import_module(module)
+    except BaseException as e:
+        if not isinstance(e, ModuleNotFoundError):
+            print(f"zygote: {module} was not preloaded: {e!r}", file=sys.stderr, flush=True)
+        return []
+    return [module]
+
+
+def restart_without_preload() -> None:
+    """Start over with the light modules only: slower tasks, but none that hang."""
+    print("zygote: a forked canary hung; going on without preloaded libraries", file=sys.stderr, flush=True)
+    os.set_inheritable(CONTROL_FD, True)
+    os.environ["WHERRY_PRELOAD"] = "light"
+    os.execv(sys.executable, [sys.executable, "-m", "wherry_runtime.zygote"])
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*", category=DeprecationWarning)
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=CONTROL_FD)
+    os.set_inheritable(CONTROL_FD, False)
+    light = os.environ.get("WHERRY_PRELOAD") == "light"
+    Zygote(control).run(STAGES[:2] if light else STAGES)
+
+
+if __name__ == "__main__":
+    main()
