@@ -18,9 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wherry-ml/wherry/api"
+	catalogapi "github.com/wherry-ml/wherry/api/catalog"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/catalog"
 )
 
 // Config is what `wherry up` takes.
@@ -79,10 +81,21 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 
+	catalogs := catalog.New(db)
+	if err := catalogs.Bootstrap(ctx, "admin@localhost"); err != nil {
+		return err
+	}
+	catalogAPI := catalogapi.New(catalogs, cfg.State)
+	if err := catalogAPI.Start(ctx); err != nil {
+		return err
+	}
+
 	// Each edge exports New and Routes; the list below is the whole surface.
 	routes := []api.Route{
 		{Method: "GET", Path: "/health", Permission: api.Public, Summary: "Is the server alive", Handler: api.Raw(health)},
 	}
+
+	routes = append(routes, catalogAPI.Routes()...)
 
 	info := Info{URL: "http://" + listener.Addr().String(), StorageURL: "http://" + storageListener.Addr().String(), PID: os.Getpid()}
 	handler := api.NewMux(signIn, routes...)
@@ -93,6 +106,7 @@ func Run(ctx context.Context, cfg Config) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return serve(ctx, web, listener) })
 	g.Go(func() error { return serve(ctx, storage, storageListener) })
+	g.Go(func() error { return catalogAPI.Run(ctx) })
 	if err := writeInfo(cfg.State, info); err != nil {
 		return err
 	}
