@@ -77,9 +77,9 @@ def install() -> None:
 
 
 def _names(module: types.ModuleType) -> None:
-    from wherry_runtime import context, names
+    from wherry_runtime import names
 
-    module.__dict__.update(names.globals_for(context.get()))
+    module.__dict__.update(names.global_names())
 
 
 def _pyspark_dbutils(module: types.ModuleType) -> None:
@@ -95,7 +95,7 @@ def _pyspark_dbutils(module: types.ModuleType) -> None:
 
 
 def _dbruntime(module: types.ModuleType) -> None:
-    from wherry_runtime import context, names
+    from wherry_runtime import names
 
     class UserNamespaceInitializer:
         """What databricks.sdk.runtime asks for the notebook's globals."""
@@ -105,7 +105,7 @@ def _dbruntime(module: types.ModuleType) -> None:
             return UserNamespaceInitializer()
 
         def get_namespace_globals(self) -> dict[str, Any]:
-            return names.globals_for(context.get())
+            return names.global_names()
 
     module.__dict__.update(UserNamespaceInitializer=UserNamespaceInitializer)
 

@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import Any
 
-from wherry_runtime import isolation
+from wherry_runtime import isolation, task
 
 MAX_MESSAGE = 1 << 20
 
@@ -104,9 +104,8 @@ def _work(link: socket.socket) -> None:
     """The user's process: wait for the request, run it, never return."""
     code = 1
     try:
+        task.prepare()
         data, fds = _receive_all(link)
-        from wherry_runtime import task
-
         code = task.run(json.loads(data), fds, link)
     except BaseException:
         import traceback

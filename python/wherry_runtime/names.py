@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from wherry_runtime import lazy
-from wherry_runtime.context import Context
 
 _dbutils: Any = None
 
@@ -42,8 +41,8 @@ def getArgument(name: str, default: str | None = None) -> str:
     return dbutils().widgets.getArgument(name, default)  # type: ignore[no-any-return]
 
 
-def globals_for(ctx: Context) -> dict[str, Any]:
-    """The names of the platform's namespace."""
+def global_names() -> dict[str, Any]:
+    """The platform's namespace. A script's own imports may replace any of it."""
     from wherry_runtime import display
 
     return {
@@ -59,7 +58,3 @@ def globals_for(ctx: Context) -> dict[str, Any]:
         "getArgument": getArgument,
     }
 
-
-def for_script(ctx: Context) -> dict[str, Any]:
-    """What a script finds; its own imports may replace any of it."""
-    return globals_for(ctx)

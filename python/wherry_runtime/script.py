@@ -26,7 +26,7 @@ def run(ctx: Context) -> int:
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
     from wherry_runtime import names
 
-    ctx.namespace.update(names.for_script(ctx))
+    ctx.namespace.update(names.global_names())
     started = time.monotonic()
     code = _run_user_code(ctx, run_wheel if ctx.kind == "wheel" else run_file)
     elapsed = round((time.monotonic() - started) * 1000)

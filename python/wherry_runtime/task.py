@@ -14,17 +14,32 @@ from wherry_runtime import context, isolation
 from wherry_runtime.events import Events
 
 
+_zygote_main: types.ModuleType | None = None
+
+
+def prepare() -> None:
+    """Do what needs no request, while the process is a spare; touching memory
+    now spares the task page faults later."""
+    global _zygote_main
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    _zygote_main = sys.modules["__main__"]
+    main = types.ModuleType("__main__")
+    main.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = main
+    if names := sys.modules.get("wherry_runtime.names"):
+        main.__dict__.update(names.global_names())
+    exec(compile("None", "<prepare>", "exec"), {})
+
+
 def run(request: dict[str, Any], fds: list[int], link: socket.socket) -> int:
     """Run the task of request with the fds [out, events]; return the exit code."""
     out, events = fds[-2:]
     os.dup2(out, 1)
     os.dup2(out, 2)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    for fd in {null, out}:
-        if fd > 2:
-            os.close(fd)
-    os.setsid()
+    os.close(out)
     enter_view(request)
     isolation.drop_privileges(request.get("uid"), request.get("gid"))
     isolation.die_with_parent()
@@ -43,19 +58,13 @@ def start(request: dict[str, Any], events: int, link: socket.socket) -> int:
         from wherry_runtime import resume
 
         resume.fresh_interpreter(request, events, link)
-    main = types.ModuleType("__main__")
-    main.__dict__["__builtins__"] = builtins
-    sys.modules["__main__"] = main
     ctx = context.Context(request, Events(events), context.Control(link))
     context.current = ctx
-    ctx.namespace = main.__dict__
+    ctx.namespace = sys.modules["__main__"].__dict__
     if os.environ.get("WHERRY_PATHS"):
         from wherry_runtime import paths
 
         paths.install(os.environ["WHERRY_PATHS"])
-    from wherry_runtime import hooks
-
-    hooks.install()
     for directory in (request.get("cwd"), os.path.dirname(str(task.get("path") or ""))):
         if directory and os.path.isdir(directory):
             os.chdir(directory)

@@ -33,16 +33,19 @@ import sys
 import time
 import warnings
 
-from wherry_runtime import isolation, keeper
+from wherry_runtime import hooks, isolation, keeper
 
 CONTROL_FD = 3
-SPARES_WARMING, SPARES = 2, 1
+SPARES = 2
+# A new spare is forked this long after one was taken, in seconds: not while
+# the task's first lines run.
+REST = 0.05
 
 # What tasks import most, in the order of need; each stage ends with fresh spares.
 # A module is imported here and never called: a BLAS or OpenMP pool that worked
 # before the fork hangs the child.
 STAGES: tuple[tuple[str, ...], ...] = (
-    ("wherry_runtime.task", "wherry_runtime.script", "runpy", "random", "importlib.metadata"),
+    ("wherry_runtime.script", "wherry_runtime.names", "wherry_runtime.dbutils", "random"),
     ("wherry_runtime.shell",),
     ("numpy", "pandas"),
     ("pyarrow", "pyarrow.parquet", "pyarrow.dataset"),
@@ -68,24 +71,34 @@ class Zygote:
 
     def run(self, stages: tuple[tuple[str, ...], ...]) -> None:
         """Serve until the control socket ends."""
-        self.fill(SPARES_WARMING)
+        hooks.install()
+        self.fill()
         loaded: list[str] = []
         for stage in stages:
             for module in stage:
                 loaded += load(module)
-                self.serve(0, SPARES_WARMING)
+                self.serve(0)
             self.retire()
-            self.fill(SPARES_WARMING)
+            self.fill()
         if not self.canary():
             restart_without_preload()
         self.control.send(json.dumps({"ready": True, "modules": loaded, "isolate": self.isolate}).encode())
         while True:
-            self.serve(None, SPARES)
+            self.serve(None)
 
-    def serve(self, timeout: float | None, spares: int) -> None:
+    def serve(self, timeout: float | None) -> None:
         """Replace spares that were taken; wait up to timeout for one to be."""
+        taken = self.watch(timeout)
+        while taken and self.spares and timeout is None:
+            taken = self.watch(REST)
+        self.reap()
+        self.fill()
+
+    def watch(self, timeout: float | None) -> bool:
+        """Wait for spares to be taken; False if none was in that time."""
         links = list(self.spares.values())
-        for link in select.select(links, [], [], timeout)[0]:
+        ready = select.select(links, [], [], timeout)[0]
+        for link in ready:
             pid = next(p for p, s in self.spares.items() if s is link)
             word = answer(link)
             del self.spares[pid]
@@ -94,8 +107,7 @@ class Zygote:
                 sys.exit(0)
             if word != b"taken":
                 sys.exit("zygote: a spare died before it had a task")
-        self.reap()
-        self.fill(spares)
+        return bool(ready)
 
     def retire(self) -> None:
         """End idle spares, which lack what was imported since; one that has just
@@ -113,12 +125,12 @@ class Zygote:
             if os.waitpid(pid, os.WNOHANG)[0] == pid:
                 self.children.discard(pid)
 
-    def fill(self, count: int) -> None:
-        if len(self.spares) >= count:
+    def fill(self) -> None:
+        if len(self.spares) >= SPARES:
             return
         gc.collect()
         gc.freeze()
-        while len(self.spares) < count:
+        while len(self.spares) < SPARES:
             self.fork_spare()
 
     def fork_spare(self) -> None:
@@ -158,7 +170,7 @@ class Zygote:
         while time.monotonic() < deadline:
             if os.waitpid(pid, os.WNOHANG)[0] == pid:
                 return True
-            self.serve(0.005, SPARES_WARMING)
+            self.serve(0.005)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         return False
