@@ -107,6 +107,7 @@ def _work(link: socket.socket) -> None:
         task.prepare()
         data, fds = _receive_all(link)
         code = task.run(json.loads(data), fds, link)
+        _leave(code, fds, link)
     except BaseException:
         import traceback
 
@@ -116,6 +117,15 @@ def _work(link: socket.socket) -> None:
         os._exit(code)
 
 
+def _leave(code: int, fds: list[int], link: socket.socket) -> None:
+    """Say how the task ended before the kernel takes down the address space,
+    which takes longer than many tasks."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2, *fds):
+        os.dup2(null, fd)
+    link.send(json.dumps({"exit": code}).encode())
+
+
 class Keeper:
     """Between the agent (control) and the user's process (worker)."""
 
@@ -123,13 +133,14 @@ class Keeper:
         self.control, self.link, self.worker, self.isolate = control, link, worker, isolate
         self.stream = control.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
         self.rest = b""
+        self.code: int | None = None  # as the worker told it
 
     def run(self) -> None:
         """Serve until the worker has ended, then tell how and end all it left."""
         watch: list[Any] = [self.control, self.link]
         wake, _ = _signal_pipe()
         watch.append(wake)
-        while (status := self.reap()) is None:
+        while (status := self.reap()) is None and self.code is None:
             ready = select.select(watch, [], [])[0]
             if wake in ready:
                 os.read(wake, 4096)
@@ -137,10 +148,10 @@ class Keeper:
                 self.from_agent()
             if self.link in ready and not self.from_worker():
                 watch.remove(self.link)
-        code, number = 0, 0
-        if os.WIFSIGNALED(status):
+        code, number = self.code or 0, 0
+        if status is not None and os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
-        else:
+        elif status is not None:
             code = os.WEXITSTATUS(status)
         self.kill_all()
         self.say({"exit": code, "signal": number})
@@ -172,8 +183,11 @@ class Keeper:
             data = self.link.recv(1 << 20)
         except OSError:
             return False
-        if data:
-            self.say(json.loads(data))
+        message = json.loads(data) if data else {}
+        if "exit" in message:
+            self.code = message["exit"]
+        elif data:
+            self.say(message)
         return bool(data)
 
     def say(self, message: dict[str, Any]) -> None:
