@@ -1,0 +1,100 @@
+package protocol
+
+import "encoding/json"
+
+// Kinds of task that a zygote runs.
+const (
+	Notebook = "notebook"
+	Script   = "script"
+	Wheel    = "wheel"
+)
+
+// Task is one attempt as the agent and the Python in it see it: everything
+// that the run needs, references resolved.
+type Task struct {
+	RunID       int64  `json:"run_id"`
+	JobRunID    int64  `json:"job_run_id"`
+	JobID       int64  `json:"job_id"`
+	JobName     string `json:"job_name"`
+	TaskKey     string `json:"task_key"`
+	Attempt     int    `json:"attempt"`
+	WorkspaceID int64  `json:"workspace_id"`
+	Kind        string `json:"kind"`
+	// Path is where the notebook or script is below /Workspace, /Volumes or
+	// /dbfs, with its extension.
+	Path string `json:"path,omitempty"`
+	// Language is the notebook's default language.
+	Language string `json:"language,omitempty"`
+	// Source is the cells of a notebook, as package notebook parsed them.
+	Source json.RawMessage `json:"source,omitempty"`
+	// Argv are the parameters of a script or the positional ones of a wheel.
+	Argv            []string          `json:"argv,omitempty"`
+	PackageName     string            `json:"package_name,omitempty"`
+	EntryPoint      string            `json:"entry_point,omitempty"`
+	NamedParameters map[string]string `json:"named_parameters,omitempty"`
+	// Parameters are the values of a notebook's widgets.
+	Parameters map[string]string `json:"parameters,omitempty"`
+	// Overlay is a folder of libraries that goes before the runtime's own.
+	Overlay string `json:"overlay,omitempty"`
+	// Roots are folders that go on sys.path beside the script's own: the
+	// deployed project's.
+	Roots []string `json:"roots,omitempty"`
+	// Tree is the deployed file tree that the task sees unchanged until it ends.
+	Tree *Tree `json:"tree,omitempty"`
+
+	APIURL    string            `json:"api_url"`  // as the task reaches the server
+	BaseURL   string            `json:"base_url"` // as people reach it: links
+	Host      string            `json:"host"`     // host:port of BaseURL
+	Token     string            `json:"token"`
+	ClusterID string            `json:"cluster_id"`
+	UserName  string            `json:"user_name"`
+	Env       map[string]string `json:"env,omitempty"`
+	Tags      map[string]string `json:"tags,omitempty"`
+	SparkConf map[string]string `json:"spark_conf,omitempty"`
+}
+
+// Tree is a deployed tree and the place where the task sees it.
+type Tree struct {
+	Digest string `json:"digest"`
+	Root   string `json:"root"` // below /Workspace
+}
+
+// Config is DIR/agent.json: what a server gives an agent at its start.
+type Config struct {
+	ID          string `json:"id"`
+	WorkspaceID int64  `json:"workspace_id"`
+	// Workspace is the tree behind /Workspace.
+	Workspace string `json:"workspace"`
+	// Python is the interpreter of the runtime, "" if it has not been set up.
+	Python string `json:"python"`
+	// PythonPath is where package wherry_runtime is.
+	PythonPath string `json:"python_path"`
+	// Zygote is the module that forks tasks.
+	Zygote string            `json:"zygote"`
+	Env    map[string]string `json:"env,omitempty"` // of every process of the cluster
+	// IdleMillis is how long the agent stays without a server and without work.
+	IdleMillis int64 `json:"idle_ms"`
+	// OutputLimit bounds a task's stdout and stderr, in bytes.
+	OutputLimit int64 `json:"output_limit"`
+	Cores       int   `json:"cores"`
+	MemoryMB    int   `json:"memory_mb"`
+	// Shape is what clusters must have in common to use this agent in turn.
+	Shape     string            `json:"shape"`
+	SparkConf map[string]string `json:"spark_conf,omitempty"`
+}
+
+// Names in an agent's folder.
+const (
+	ConfigFile = "agent.json"
+	TokenFile  = "token"
+	EpochFile  = "epoch"
+	LockFile   = "agent.lock"
+	LogFile    = "agent.log"
+	// EndedFile says that a server has given the agent up: one that starts
+	// late must not.
+	EndedFile = "ended"
+	// SpoolDir holds RUN.out, RUN.events and, once the task has ended, RUN.result.
+	SpoolDir = "spool"
+	// RunDir is the agent's own run folder, one folder a task below it.
+	RunDir = "run"
+)

@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+
+	"github.com/wherry-ml/wherry/agent/protocol"
+	"github.com/wherry-ml/wherry/task"
+)
+
+func (a *Agent) taskFolder(runID int64) string {
+	return filepath.Join(a.dir, protocol.RunDir, strconv.FormatInt(runID, 10))
+}
+
+// run starts a task, unless it was started before. The server's connection may
+// end while the task runs on: ctx is only what it begins with.
+func (a *Agent) run(ctx context.Context, pt *protocol.Task) error {
+	if pt == nil || pt.RunID == 0 {
+		return fmt.Errorf("no task was given")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.tasks[pt.RunID] != nil {
+		return nil
+	}
+	spool, err := task.NewSpool(filepath.Join(a.dir, protocol.SpoolDir), pt.RunID)
+	if err != nil {
+		return err
+	}
+	folder := a.taskFolder(pt.RunID)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	t := task.New(a.spec(*pt, spool, folder))
+	a.tasks[pt.RunID] = t
+	a.running++
+	a.settle()
+	ctx = context.WithoutCancel(ctx)
+	a.work.Go(func() {
+		if err := a.execute(ctx, t); err != nil {
+			slog.Error("task", "run", pt.RunID, "error", err)
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.running--
+		a.settle()
+	})
+	return nil
+}
+
+func (a *Agent) execute(ctx context.Context, t *task.Task) error {
+	if a.config.Python == "" {
+		return t.Fail("DRIVER_ERROR", "there is no Python environment for this task: run `wherry setup`")
+	}
+	z, err := a.python.zygote(ctx)
+	if err != nil {
+		return t.Fail("DRIVER_ERROR", "Python could not be started: "+err.Error())
+	}
+	return t.Run(ctx, z)
+}
+
+func (a *Agent) spec(pt protocol.Task, spool *task.Spool, folder string) task.Spec {
+	inside := a.inside(folder)
+	s := task.Spec{
+		Task: pt, Spool: spool, Folder: folder, Inside: inside,
+		Env: a.taskEnv(pt, inside), Cwd: inside, OutputLimit: a.config.OutputLimit,
+	}
+	if path.IsAbs(pt.Path) {
+		s.Cwd = a.real(path.Dir(pt.Path))
+	}
+	return s
+}
+
+func (a *Agent) taskEnv(pt protocol.Task, inside string) map[string]string {
+	env := map[string]string{
+		"PATH":             filepath.Dir(a.config.Python) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME":             inside,
+		"LANG":             "C.UTF-8",
+		"PYTHONPATH":       a.config.PythonPath,
+		"DATABRICKS_HOST":  pt.APIURL,
+		"DATABRICKS_TOKEN": pt.Token,
+	}
+	maps.Copy(env, a.config.Env)
+	maps.Copy(env, pt.Env)
+	return env
+}

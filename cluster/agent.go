@@ -1,0 +1,332 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/agent/protocol"
+)
+
+// remote is the server's end of one agent.
+type remote struct {
+	m      *Manager
+	id     string
+	dir    string
+	config protocol.Config
+	gone   chan struct{} // closed when the agent is dead
+
+	mu    sync.Mutex
+	conn  *protocol.Conn
+	known map[int64]protocol.State // what the agent had at the last welcome
+	sinks map[int64]*run
+	dead  bool
+	used  time.Time // when the last task ended
+	lease string    // the cluster that has the agent, or serverless, or "" for none
+}
+
+func (m *Manager) agent(id string) *remote {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.agents[id]
+}
+
+// connect says hello with a new epoch and takes the welcome. The agent lets go
+// of any older connection.
+func (r *remote) connect() error {
+	conn, err := protocol.Dial(r.dir)
+	if err != nil {
+		return err
+	}
+	token, err := os.ReadFile(filepath.Join(r.dir, protocol.TokenFile))
+	if err == nil {
+		// Each connection needs an epoch above the last one's; a newer server's are above all of ours.
+		epoch := r.m.cfg.Epoch<<20 | r.m.connection.Add(1)
+		err = conn.Send(protocol.Message{Type: protocol.Hello, Epoch: epoch, Token: string(token), Version: protocol.Version})
+	}
+	var welcome protocol.Message
+	if err == nil {
+		welcome, _, err = conn.Receive()
+	}
+	switch {
+	case err != nil:
+	case welcome.Type == protocol.Fenced:
+		err = errFenced
+	case welcome.Type != protocol.Welcome:
+		err = fmt.Errorf("agent %s answered %q to hello", r.id, welcome.Type)
+	case welcome.Version != protocol.Version:
+		err = fmt.Errorf("agent %s speaks protocol %d, this server %d", r.id, welcome.Version, protocol.Version)
+	default:
+		err = conn.Send(protocol.Message{Type: protocol.Listeners})
+	}
+	if err != nil {
+		conn.Close()
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.conn, r.known = conn, map[int64]protocol.State{}
+	for _, s := range welcome.Tasks {
+		r.known[s.RunID] = s
+	}
+	return nil
+}
+
+// serve reads what the agent sends, and connects again while it lives.
+func (r *remote) serve(ctx context.Context) error {
+	for {
+		err := r.read()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, errFenced) {
+			return err
+		}
+		if err := r.reconnect(ctx); err != nil {
+			return err
+		}
+		if r.isDead() {
+			return nil
+		}
+	}
+}
+
+// reconnect waits until the agent answers or is known to be dead.
+func (r *remote) reconnect(ctx context.Context) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := r.connect()
+		if err == nil {
+			r.mu.Lock()
+			sinks := make([]*run, 0, len(r.sinks))
+			for _, s := range r.sinks {
+				sinks = append(sinks, s)
+			}
+			r.mu.Unlock()
+			for _, s := range sinks {
+				s.deliver(protocol.Message{Type: protocol.Attach})
+			}
+			return nil
+		}
+		if errors.Is(err, errFenced) {
+			return err
+		}
+		lock, lerr := protocol.Lock(r.dir)
+		if lock != nil || errors.Is(lerr, os.ErrNotExist) {
+			r.die(lock)
+			return nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// die closes all sinks: what the agent wrote is in its folder. The lock is
+// ours, so that no agent starts there any more.
+func (r *remote) die(lock *os.File) {
+	_ = os.WriteFile(filepath.Join(r.dir, protocol.EndedFile), nil, 0o600)
+	if lock != nil {
+		lock.Close()
+	}
+	r.m.forget(r)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dead = true
+	for id, s := range r.sinks {
+		close(s.in)
+		delete(r.sinks, id)
+	}
+	close(r.gone)
+	slog.Info("agent is gone", "agent", r.id)
+}
+
+func (r *remote) isDead() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dead
+}
+
+func (r *remote) read() error {
+	r.mu.Lock()
+	conn := r.conn
+	r.mu.Unlock()
+	defer conn.Close()
+	for {
+		m, files, err := conn.Receive()
+		if err != nil {
+			return err
+		}
+		switch m.Type {
+		case protocol.Fenced:
+			return errFenced
+		case protocol.Listeners:
+			if err := r.listen(m.Names, files); err != nil {
+				return err
+			}
+		default:
+			r.mu.Lock()
+			s := r.sinks[m.RunID]
+			r.mu.Unlock()
+			if s != nil {
+				s.deliver(m)
+			}
+		}
+	}
+}
+
+// listen serves the sockets that the agent's box listens on.
+func (r *remote) listen(names []string, files []*os.File) error {
+	for i, f := range files {
+		l, err := net.FileListener(f)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("listener of agent %s: %w", r.id, err)
+		}
+		if i >= len(names) || r.m.cfg.Serve == nil {
+			l.Close()
+			continue
+		}
+		r.m.cfg.Serve(names[i], l)
+	}
+	return nil
+}
+
+func (r *remote) send(m protocol.Message) error {
+	r.mu.Lock()
+	conn := r.conn
+	r.mu.Unlock()
+	return conn.Send(m)
+}
+
+// ack lets the agent drop a task whose result is stored.
+func (r *remote) ack(runID int64, at protocol.Offsets) {
+	if err := r.send(protocol.Message{Type: protocol.Ack, RunID: runID, Offsets: at}); err != nil {
+		slog.Warn("ack", "run", runID, "error", err) // it is acked when we connect again
+	}
+}
+
+func (r *remote) knows(runID int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.known[runID]
+	return ok
+}
+
+// attach has the agent's messages of a run delivered to it.
+func (r *remote) attach(s *run) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.in, s.left = make(chan protocol.Message, 64), make(chan struct{})
+	if r.dead {
+		close(s.in)
+		return
+	}
+	r.sinks[s.RunID] = s
+}
+
+func (r *remote) detach(runID int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.sinks[runID]; s != nil {
+		close(s.left)
+		delete(r.sinks, runID)
+	}
+	r.used = time.Now()
+}
+
+// deliver waits while the run is busy storing, unless it has left.
+func (r *run) deliver(m protocol.Message) {
+	select {
+	case r.in <- m:
+	case <-r.left:
+	}
+}
+
+func (r *remote) busy() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.sinks) > 0
+}
+
+func (r *remote) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_ = r.conn.Close()
+}
+
+// findAgents connects to the agents that live and cleans up after the dead.
+func (m *Manager) findAgents(ctx context.Context) error {
+	entries, err := os.ReadDir(m.cfg.State.Path("agents"))
+	if err != nil {
+		return err
+	}
+	wanted := map[string]bool{}
+	stored, err := m.cfg.Store.Active(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range stored {
+		wanted[s.AgentID] = true
+	}
+	for _, e := range entries {
+		if err := m.findAgent(ctx, e.Name(), wanted[e.Name()]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Manager) findAgent(ctx context.Context, id string, wanted bool) error {
+	dir := m.cfg.State.Agent(id)
+	lock, err := protocol.Lock(dir)
+	if err != nil {
+		return err
+	}
+	if lock != nil {
+		defer lock.Close()
+		if wanted {
+			return os.WriteFile(filepath.Join(dir, protocol.EndedFile), nil, 0o600)
+		}
+		return os.RemoveAll(dir)
+	}
+	r, err := m.newRemote(id)
+	if err == nil {
+		err = r.connect()
+	}
+	if errors.Is(err, errFenced) {
+		return err
+	}
+	if err != nil {
+		slog.Warn("agent does not answer", "agent", id, "error", err)
+		return nil
+	}
+	m.add(r)
+	return m.ackSettled(ctx, r)
+}
+
+// ackSettled lets an agent drop the tasks whose results are stored.
+func (m *Manager) ackSettled(ctx context.Context, r *remote) error {
+	for id, s := range r.known {
+		stored, err := m.cfg.Store.Attempt(ctx, id)
+		if err != nil && wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+			return err
+		}
+		if err != nil || stored.Done {
+			if s.Done {
+				r.ack(id, s.Offsets)
+			} else {
+				_ = r.send(protocol.Message{Type: protocol.Cancel, RunID: id})
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wherry-ml/wherry/agent/protocol"
+	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/state"
+)
+
+// newID is a cluster id as the platform's look: 0412-093112-k3x9z0ab.
+func newID() string {
+	b := make([]byte, 5)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	return time.Now().UTC().Format("0102-150405-") + hex.EncodeToString(b)
+}
+
+// spawn starts an agent, detached from us, and connects to it.
+func (m *Manager) spawn(ctx context.Context, s shape, lease string) (*remote, error) {
+	runtime, err := m.cfg.Runtime(ctx)
+	if err != nil {
+		return nil, &failure{"DRIVER_ERROR", err.Error()}
+	}
+	exe, err := m.executable()
+	if err != nil {
+		return nil, fmt.Errorf("copy executable: %w", err)
+	}
+	id := newID()
+	dir := m.cfg.State.Agent(id)
+	if err := m.writeAgent(dir, m.agentConfig(id, s, runtime)); err != nil {
+		return nil, fmt.Errorf("make agent's folder: %w", err)
+	}
+	if err := launch(ctx, exe, dir); err != nil {
+		return nil, &failure{"DRIVER_ERROR", fmt.Sprintf("compute could not be started: %v", err)}
+	}
+	r, err := m.newRemote(id)
+	if err != nil {
+		return nil, err
+	}
+	r.lease = lease
+	if err := r.connect(); err != nil {
+		return nil, fmt.Errorf("connect to agent %s: %w", id, err)
+	}
+	m.add(r)
+	return r, nil
+}
+
+func (m *Manager) agentConfig(id string, s shape, rt Runtime) protocol.Config {
+	c := protocol.Config{
+		ID: id, WorkspaceID: s.workspaceID, Shape: s.key, Python: rt.Python, PythonPath: rt.PythonPath, Zygote: "wherry_runtime.zygote",
+		Workspace: m.cfg.State.Workspace(s.workspaceID), Env: map[string]string{}, IdleMillis: m.cfg.AgentIdle.Milliseconds(),
+		OutputLimit: 200 << 20, Cores: s.cores, MemoryMB: s.memoryMB, SparkConf: s.conf,
+	}
+	for k, v := range m.cfg.Env {
+		c.Env[k] = v
+	}
+	for k, v := range s.env {
+		c.Env[k] = v
+	}
+	return c
+}
+
+func (m *Manager) writeAgent(dir string, c protocol.Config) error {
+	b, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.MkdirAll(dir, 0o700),
+		os.WriteFile(filepath.Join(dir, protocol.ConfigFile), b, 0o600),
+		os.WriteFile(filepath.Join(dir, protocol.TokenFile), []byte(auth.NewToken("")), 0o600),
+	)
+}
+
+// launch returns once the agent of dir listens. It is in a session of its own,
+// so that nothing which ends us ends it.
+func launch(ctx context.Context, exe binary, dir string) error {
+	log, err := os.OpenFile(filepath.Join(dir, protocol.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	ready, theirs, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ready.Close()
+	c := exec.Command(exe.path, "agent", "--dir", dir, "--build", exe.digest, "--ready-fd", "3")
+	c.Dir, c.Stdout, c.Stderr, c.ExtraFiles = "/", log, log, []*os.File{theirs}
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = c.Start()
+	theirs.Close()
+	if err != nil {
+		return err
+	}
+	go func() { _ = c.Wait() }() // reaped if it ends before us; it is not ours to wait for
+	stop := context.AfterFunc(ctx, func() { ready.Close() })
+	defer stop()
+	if line, _ := bufio.NewReader(ready).ReadString('\n'); line == "ok\n" {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	text, _ := os.ReadFile(filepath.Join(dir, protocol.LogFile))
+	return fmt.Errorf("the agent ended: %s", lastLine(string(text)))
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
+
+// binary is what agents run.
+type binary struct {
+	path, digest string
+}
+
+// copyExecutable keeps a copy of what we run, under its digest: agents outlive
+// upgrades, and the binaries of go run and go test vanish.
+func (m *Manager) copyExecutable() (b binary, err error) {
+	exe := m.cfg.Executable
+	if exe == "" {
+		exe = "/proc/self/exe"
+	}
+	f, err := os.Open(exe)
+	if err != nil {
+		return b, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return b, err
+	}
+	b.digest = hex.EncodeToString(h.Sum(nil))[:16]
+	dir := m.cfg.State.Path("cache", "bin", b.digest)
+	b.path = filepath.Join(dir, "wherry")
+	if _, err := os.Stat(b.path); err == nil {
+		return b, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return b, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return b, err
+	}
+	return b, copyTo(f, b.path)
+}
+
+func copyTo(f io.Reader, path string) error {
+	out, err := os.CreateTemp(filepath.Dir(path), ".copy-*")
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, f)
+	if err = errors.Join(err, out.Chmod(0o700), out.Close()); err != nil {
+		_ = os.Remove(out.Name())
+		return err
+	}
+	if err := os.Rename(out.Name(), path); err != nil {
+		return err
+	}
+	return state.SyncDir(filepath.Dir(path))
+}
+
+func (m *Manager) newRemote(id string) (*remote, error) {
+	r := &remote{m: m, id: id, dir: m.cfg.State.Agent(id), gone: make(chan struct{}), sinks: map[int64]*run{}, used: time.Now()}
+	b, err := os.ReadFile(filepath.Join(r.dir, protocol.ConfigFile))
+	if err != nil {
+		return nil, err
+	}
+	return r, json.Unmarshal(b, &r.config)
+}
+
+func (m *Manager) add(r *remote) {
+	m.mu.Lock()
+	m.agents[r.id] = r
+	m.mu.Unlock()
+	m.do(r.serve)
+}
+
+func (m *Manager) forget(r *remote) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.agents, r.id)
+}
+
+// waitGone waits, for a few seconds, until the agent's process has ended.
+func (r *remote) waitGone() {
+	for range 500 {
+		lock, err := protocol.Lock(r.dir)
+		if err != nil {
+			return
+		}
+		if lock != nil {
+			lock.Close()
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	slog.Warn("agent does not end", "agent", r.id)
+}
