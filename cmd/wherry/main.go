@@ -5,6 +5,10 @@ import (
 	"os"
 
 	"github.com/wherry-ml/wherry/cli"
+	"github.com/wherry-ml/wherry/sandbox"
 )
 
-func main() { os.Exit(cli.Main(os.Args)) }
+func main() {
+	sandbox.Main() // does not return in a sandbox's first process
+	os.Exit(cli.Main(os.Args))
+}

@@ -1,0 +1,52 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"os"
+)
+
+// Probe makes an empty box and tells what isolates it, for `wherry doctor`.
+func Probe(ctx context.Context) ([]Layer, error) {
+	b, err := Start(ctx, Spec{Limits: Limits{Memory: 1 << 30, Processes: 4096, CPUs: 1}})
+	if err != nil {
+		return nil, err
+	}
+	return b.Layers(), b.Close()
+}
+
+// The names of the layers that Start decides.
+const (
+	layerUser      = "user namespace"
+	layerView      = "mount view"
+	layerProcesses = "process namespace"
+	layerNetwork   = "network namespace"
+	layerPrivilege = "no new privileges"
+	layerLandlock  = "landlock"
+	layerSeccomp   = "seccomp filter"
+)
+
+func isolatedLayers() []Layer {
+	uid, _ := inside()
+	return []Layer{
+		{layerUser, true, fmt.Sprintf("tasks have uid %d, which is uid %d of the machine, and no capabilities", uid, os.Getuid())},
+		{layerView, true, "own /tmp, /run, /dev; the state directory and $HOME hidden; the rest read only"},
+		{layerProcesses, true, "tasks see and signal only their own; all end together"},
+		{layerNetwork, true, "loopback only; the way out is wherry's proxy"},
+		{layerPrivilege, true, "set-uid programs give nothing"},
+		{layerLandlock, false, "not used: the mount view decides what is seen"},
+		{layerSeccomp, false, "not used yet"},
+	}
+}
+
+func plainLayers(reason string) []Layer {
+	return []Layer{
+		{layerUser, false, reason},
+		{layerView, false, "needs namespaces; /Workspace, /Volumes and /dbfs work in Python only"},
+		{layerProcesses, false, "needs namespaces; tasks end by a walk through their descendants"},
+		{layerNetwork, false, "needs namespaces; programs may ignore the proxy variables and reach the network"},
+		{layerPrivilege, true, "set-uid programs give nothing"},
+		{layerLandlock, false, "not used yet"},
+		{layerSeccomp, false, "not used yet"},
+	}
+}
