@@ -68,6 +68,7 @@ func (v View) plan(extra map[string]string, root bool) ([]step, error) {
 			return nil, err
 		}
 	}
+	p.hideKept(v)
 	binds := append([]Bind(nil), v.Binds...)
 	sort.SliceStable(binds, func(i, j int) bool { return len(binds[i].Dst) < len(binds[j].Dst) })
 	for _, b := range binds {
@@ -222,6 +223,23 @@ func (p *planner) keep(name string) error {
 		return nil
 	}
 	return p.bind(Bind{Src: name, Dst: name, ReadOnly: true})
+}
+
+// hideKept hides again what a kept directory brought back: ~/.local may hold
+// both a Python and the state directory.
+func (p *planner) hideKept(v View) {
+	for _, h := range v.Hide {
+		real, err := filepath.EvalSymlinks(h)
+		if err != nil {
+			continue
+		}
+		for _, k := range v.Keep {
+			if k, err := filepath.EvalSymlinks(k); err == nil && k != real && within(real, k) && !contains(p.hide, real) {
+				p.tmpfs(real, "mode=755")
+				p.hide = append(p.hide, real)
+			}
+		}
+	}
 }
 
 func (p *planner) bind(b Bind) error {

@@ -98,6 +98,29 @@ func (v View) realPath(name string) string {
 	return filepath.Join(best.Src, strings.TrimPrefix(name, best.Dst))
 }
 
+// KeepProgram returns what to keep for a program that may lie in a hidden
+// directory: the prefix (the folder of its bin folder) of each link that leads
+// to it. A virtual environment's python links to one of pyenv, uv or conda,
+// mostly below $HOME.
+func KeepProgram(name string) (keep []string) {
+	for range 16 {
+		if filepath.Base(filepath.Dir(name)) == "bin" {
+			keep = append(keep, filepath.Dir(filepath.Dir(name)))
+		} else {
+			keep = append(keep, name)
+		}
+		target, err := os.Readlink(name)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(name), target)
+		}
+		name = target
+	}
+	return keep
+}
+
 // within reports whether name is dir or below it.
 func within(name, dir string) bool {
 	dir = strings.TrimSuffix(dir, "/")

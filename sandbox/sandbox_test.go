@@ -364,6 +364,32 @@ func TestPlainPath(t *testing.T) {
 	}
 }
 
+// A Python below ~/.local is kept, the state directory below it is not.
+func TestKeepProgram(t *testing.T) {
+	w := newWorld(t)
+	local := filepath.Join(w.home, ".local")
+	state := filepath.Join(local, "state", "wherry")
+	for _, d := range []string{filepath.Join(local, "bin"), state, filepath.Join(w.home, "venv", "bin")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(state, "token"), "secret")
+	if err := os.WriteFile(filepath.Join(local, "bin", "tool"), []byte("#!/bin/sh\necho works\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(w.home, "venv", "bin", "tool")
+	if err := os.Symlink("../../.local/bin/tool", program); err != nil {
+		t.Fatal(err)
+	}
+	w.spec.View.Hide = []string{w.home, state}
+	w.spec.View.Keep = sandbox.KeepProgram(program)
+	b := isolated(t, w.spec)
+	if out, _ := sh(t, b, program+"; cat "+state+"/token 2>&1; ls "+state, false); !strings.HasPrefix(out, "works") || strings.Contains(out, "secret") {
+		t.Error(out)
+	}
+}
+
 func TestMissingBindFails(t *testing.T) {
 	w := newWorld(t)
 	w.spec.View.Binds = append(w.spec.View.Binds, sandbox.Bind{Src: filepath.Join(w.dir, "nowhere"), Dst: "/Volumes"})
