@@ -34,6 +34,9 @@ type Identity struct {
 	// BaseURL is scheme://host of the request, without a slash at the end:
 	// links and artifact locations are rendered from it and never stored.
 	BaseURL string
+	// UserAgent is what the client says it is: MLflow's artifact locations have
+	// another form for clients that go through databricks-sdk.
+	UserAgent string
 }
 
 type identityKey struct{}

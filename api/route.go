@@ -128,7 +128,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Identity, error) {
-	base := wherry.Identity{WorkspaceID: wherry.DefaultWorkspace, BaseURL: baseURL(r)}
+	base := wherry.Identity{WorkspaceID: wherry.DefaultWorkspace, BaseURL: baseURL(r), UserAgent: r.UserAgent()}
 	if e.Permission == Public || e.Permission == Storage {
 		return base, nil
 	}
@@ -143,7 +143,7 @@ func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Iden
 		w.Header().Set("WWW-Authenticate", `Bearer realm="wherry"`)
 		return base, wherry.Errorf(wherry.CodeUnauthenticated, "sign in with a token: none was sent")
 	}
-	id.BaseURL = base.BaseURL
+	id.BaseURL, id.UserAgent = base.BaseURL, base.UserAgent
 	if !id.Admin && e.Permission != SignedIn && e.Permission != Own {
 		return base, wherry.Errorf(wherry.CodePermissionDenied, "%s may not %s %s: only admins may until grants are enforced", id.UserName, r.Method, e.Path)
 	}
