@@ -82,21 +82,26 @@ type advance struct {
 
 func (a *advance) queued() {
 	end := a.QueuedAt + maxQueued.Milliseconds()
-	switch {
-	case a.Cause != "":
-		s := cancelled(a.Cause)
-		a.plan.Finish = &s
-	case a.now >= end:
-		a.plan.Finish = &Standing{State: Terminated, Result: ResultMaxConcurrent, Code: TermMaxConcurrent,
-			Message: "The run waited in the queue for 48 hours."}
-	default:
+	if a.now < end {
 		a.plan.wake(end)
+		return
 	}
+	for _, t := range a.Attempts {
+		if !t.Terminal() {
+			a.settle(t, Standing{State: Terminated, Result: ResultCanceled, Code: TermSkipped, Message: "The run was skipped."})
+		}
+	}
+	a.plan.Finish = &Standing{State: Terminated, Result: ResultMaxConcurrent, Code: TermMaxConcurrent,
+		Message: "The run waited in the queue for 48 hours."}
 }
 
 func (a *advance) active() {
 	if a.Settings.TimeoutSeconds > 0 && a.Cause == "" {
-		end := a.StartTime + a.Settings.TimeoutSeconds*1000
+		start := a.StartTime
+		if n := len(a.Repairs); n > 0 {
+			start = a.Repairs[n-1].StartTime
+		}
+		end := start + a.Settings.TimeoutSeconds*1000
 		if a.now >= end {
 			a.plan.Stop = CauseTimeout
 			return
@@ -142,7 +147,7 @@ func (a *advance) attempt(t *Task, run *TaskRun, cause string, turn func()) {
 	}
 	switch {
 	case cause != "" && !run.live():
-		s := cancelled(cause)
+		s := Cancelled(cause)
 		if a.Cause == CauseTimeout { // a task that never ran did not time out: the run did
 			s = Standing{State: Terminated, Result: ResultCanceled, Code: TermCanceled, Message: "The run timed out."}
 		}
@@ -306,8 +311,8 @@ func excludedBy(why string) Standing {
 	return Standing{State: Terminated, Result: ResultExcluded, Code: TermSkipped, Message: why}
 }
 
-// cancelled is how something ends that was told to.
-func cancelled(cause string) Standing {
+// Cancelled is how something ends that was told to.
+func Cancelled(cause string) Standing {
 	if cause == CauseTimeout {
 		return Standing{State: Terminated, Result: ResultTimedOut, Code: TermCanceled, Cause: cause, Message: "The run timed out."}
 	}
@@ -359,7 +364,7 @@ func (a *advance) iterations(nested *Task, concurrency int, parent *TaskRun) {
 func forEachResult(cause string, total, failures, cancellations int) Standing {
 	switch {
 	case cause != "":
-		return cancelled(cause)
+		return Cancelled(cause)
 	case failures > 0:
 		return Standing{State: Terminated, Result: ResultFailed, Code: TermExecutionError,
 			Message: fmt.Sprintf("%d of %d iterations failed.", failures, total)}
@@ -374,7 +379,7 @@ func forEachResult(cause string, total, failures, cancellations int) Standing {
 // that no other depends on, decide.
 func (a *advance) result() Standing {
 	if a.Cause != "" {
-		return cancelled(a.Cause)
+		return Cancelled(a.Cause)
 	}
 	leaf := map[string]bool{}
 	for key := range a.latest.tasks {
@@ -406,7 +411,7 @@ func (a *advance) result() Standing {
 	case leafFailed:
 		return failedBy(root)
 	case leafCanceled:
-		return cancelled(CauseUser)
+		return Cancelled(CauseUser)
 	case anyBad:
 		return Standing{State: Terminated, Result: ResultSuccessWithFailures, Code: TermSuccessWithFailures,
 			Message: "Some tasks failed, and every task without dependents succeeded."}

@@ -258,7 +258,7 @@ func TestTimeouts(t *testing.T) {
 	if len(p.Cancel) != 1 || p.Cancel[0].Cause != CauseTimeout {
 		t.Fatalf("%+v", p)
 	}
-	r.Latest("a").Standing = cancelled(CauseTimeout)
+	r.Latest("a").Standing = Cancelled(CauseTimeout)
 	simulate(r, 11_000, nil)
 	if a := r.Latest("a"); a.Number != 1 || a.State != Running {
 		t.Fatalf("%+v", a)
@@ -267,7 +267,7 @@ func TestTimeouts(t *testing.T) {
 	if a := r.Latest("a"); a.State != Terminating || a.Cause != CauseTimeout || r.Latest("b").Result != ResultCanceled {
 		t.Fatalf("%+v %v", a, states(r))
 	}
-	r.Latest("a").Standing = cancelled(CauseTimeout)
+	r.Latest("a").Standing = Cancelled(CauseTimeout)
 	simulate(r, 60_002, nil)
 	if r.Result != ResultTimedOut {
 		t.Errorf("run %+v", r.Standing)
@@ -279,7 +279,7 @@ func TestCancellation(t *testing.T) {
 		{"task_key":"cleanup","run_if":"AT_LEAST_ONE_FAILED","depends_on":[{"task_key":"a"}]}]}`
 	r := newRun(t, dag)
 	simulate(r, 2, nil)
-	r.Latest("a").Standing = cancelled(CauseUser)
+	r.Latest("a").Standing = Cancelled(CauseUser)
 	simulate(r, 3, map[string]Standing{"cleanup": ends(ResultSuccess)})
 	if got := states(r); got["b"] != ResultUpstreamCanceled || got["cleanup"] != ResultSuccess {
 		t.Errorf("one task cancelled: %v", got)
@@ -291,7 +291,7 @@ func TestCancellation(t *testing.T) {
 	if got := states(r); got["a"] != string(Terminating) || got["cleanup"] != ResultCanceled || r.Terminal() {
 		t.Errorf("run cancelled: %v", got)
 	}
-	r.Latest("a").Standing = cancelled(CauseUser)
+	r.Latest("a").Standing = Cancelled(CauseUser)
 	simulate(r, 4, nil)
 	if r.Result != ResultCanceled {
 		t.Errorf("run %+v", r.Standing)

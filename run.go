@@ -92,6 +92,10 @@ type TaskRun struct {
 	// Outcome is "true" or "false" of a condition task that was evaluated.
 	Outcome  string
 	ChildRun int64 // the run that a run_job task started
+	// ClusterID is where the attempt ran; see Result for the two durations.
+	ClusterID       string
+	SetupMillis     int64
+	ExecutionMillis int64
 }
 
 // live reports whether the attempt uses compute or waits for iterations or a
