@@ -1,0 +1,163 @@
+// Package trace stores the graph that leads from a commit to a prediction, and
+// how far its sources were read.
+package trace
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store"
+)
+
+// Kinds of node.
+const (
+	Commit       = "commit"        // key: sha
+	Deployment   = "deployment"    // key: id/version
+	JobRun       = "job_run"       // key: run id
+	TaskRun      = "task_run"      // key: run id of the attempt
+	TableVersion = "table_version" // key: table id@version
+	MLflowRun    = "mlflow_run"    // key: run id
+	ModelVersion = "model_version" // key: name/version
+	AliasChange  = "alias_change"  // key: name@alias/version
+	External     = "unknown_writer"
+)
+
+// Ref names a node.
+type Ref struct {
+	Kind string `json:"kind"`
+	Key  string `json:"id"`
+}
+
+// Node is a thing of the graph.
+type Node struct {
+	Ref
+	Digest  string          `json:"digest,omitempty"`
+	Actor   string          `json:"actor,omitempty"`
+	At      time.Time       `json:"at"`
+	Payload json.RawMessage `json:"payload,omitempty"`
+}
+
+// Edge says that Dst came of Src.
+type Edge struct {
+	Src, Dst Ref
+	Rel      string
+	At       time.Time
+	EventID  int64 // the evidence
+}
+
+// Store gives access to the graph.
+type Store struct{ db *store.DB }
+
+// New returns the store.
+func New(db *store.DB) *Store { return &Store{db: db} }
+
+// PutNode adds a node, or fills what an earlier event left empty.
+func PutNode(tx *store.Tx, ws int64, n Node) error {
+	if n.Payload == nil {
+		n.Payload = json.RawMessage("{}")
+	}
+	_, err := tx.Exec(`INSERT INTO trace_node (workspace_id, kind, key, digest, actor, at, payload) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (workspace_id, kind, key) DO UPDATE SET
+		digest = CASE WHEN excluded.digest = '' THEN trace_node.digest ELSE excluded.digest END,
+		actor = CASE WHEN excluded.actor = '' THEN trace_node.actor ELSE excluded.actor END,
+		payload = CASE WHEN excluded.payload = '{}' THEN trace_node.payload ELSE excluded.payload END`,
+		ws, n.Kind, n.Key, n.Digest, n.Actor, n.At.UnixMilli(), string(n.Payload))
+	return err
+}
+
+// PutEdge adds an edge; one that is there stays.
+func PutEdge(tx *store.Tx, ws int64, e Edge) error {
+	_, err := tx.Exec(`INSERT INTO trace_edge (workspace_id, src_kind, src_key, rel, dst_kind, dst_key, at, event_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+		ws, e.Src.Kind, e.Src.Key, e.Rel, e.Dst.Kind, e.Dst.Key, e.At.UnixMilli(), e.EventID)
+	return err
+}
+
+// Node returns a node, or RESOURCE_DOES_NOT_EXIST.
+func (s *Store) Node(ctx context.Context, ws int64, ref Ref) (n *Node, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		n, err = node(tx, ws, ref)
+		return err
+	})
+	return n, err
+}
+
+func node(tx *store.Tx, ws int64, ref Ref) (*Node, error) {
+	n := &Node{Ref: ref}
+	var at int64
+	var payload string
+	err := tx.Row(`SELECT digest, actor, at, payload FROM trace_node WHERE workspace_id = $1 AND kind = $2 AND key = $3`, ws, ref.Kind, ref.Key).
+		Scan(&n.Digest, &n.Actor, &at, &payload)
+	if errors.Is(err, store.ErrNoRows) {
+		return nil, wherry.Errorf(wherry.CodeDoesNotExist, "nothing is known of %s %s", ref.Kind, ref.Key)
+	}
+	n.At, n.Payload = time.UnixMilli(at), json.RawMessage(payload)
+	return n, err
+}
+
+// Find returns the nodes of a kind whose key begins with prefix, at most ten:
+// a commit may be named by the first digits of its sha.
+func (s *Store) Find(ctx context.Context, ws int64, kind, prefix string) (found []Ref, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT key FROM trace_node WHERE workspace_id = $1 AND kind = $2 AND key >= $3 AND key < $4 ORDER BY key LIMIT 10`,
+			[]any{ws, kind, prefix, prefix + "\uffff"}, func(scan func(...any) error) error {
+				r := Ref{Kind: kind}
+				err := scan(&r.Key)
+				found = append(found, r)
+				return err
+			})
+	})
+	return found, err
+}
+
+// Walk returns what is reached from a node along its edges: backwards to what
+// it came of, or forwards to what came of it. Nodes come in the order they are
+// reached, the start first; limit bounds how many.
+func (s *Store) Walk(ctx context.Context, ws int64, from Ref, backwards bool, limit int) (nodes []*Node, edges []Edge, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		seen := map[Ref]bool{from: true}
+		for queue := []Ref{from}; len(queue) > 0 && len(nodes) < limit; queue = queue[1:] {
+			n, err := node(tx, ws, queue[0])
+			if err != nil {
+				return err
+			}
+			nodes = append(nodes, n)
+			next, err := neighbours(tx, ws, queue[0], backwards)
+			if err != nil {
+				return err
+			}
+			for _, e := range next {
+				edges = append(edges, e)
+				other := e.Dst
+				if backwards {
+					other = e.Src
+				}
+				if !seen[other] {
+					seen[other] = true
+					queue = append(queue, other)
+				}
+			}
+		}
+		return nil
+	})
+	return nodes, edges, err
+}
+
+func neighbours(tx *store.Tx, ws int64, of Ref, backwards bool) (edges []Edge, err error) {
+	query := `SELECT src_kind, src_key, rel, dst_kind, dst_key, at, event_id FROM trace_edge WHERE workspace_id = $1 AND src_kind = $2 AND src_key = $3 ORDER BY at, dst_key`
+	if backwards {
+		query = `SELECT src_kind, src_key, rel, dst_kind, dst_key, at, event_id FROM trace_edge WHERE workspace_id = $1 AND dst_kind = $2 AND dst_key = $3 ORDER BY at, src_key`
+	}
+	err = tx.Each(query, []any{ws, of.Kind, of.Key}, func(scan func(...any) error) error {
+		var e Edge
+		var at int64
+		err := scan(&e.Src.Kind, &e.Src.Key, &e.Rel, &e.Dst.Kind, &e.Dst.Key, &at, &e.EventID)
+		e.At = time.UnixMilli(at)
+		edges = append(edges, e)
+		return err
+	})
+	return edges, err
+}

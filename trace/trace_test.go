@@ -1,0 +1,146 @@
+package trace
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/storetest"
+	graph "github.com/wherry-ml/wherry/store/trace"
+)
+
+func emit(t *testing.T, db *store.DB, events ...wherry.Event) {
+	t.Helper()
+	err := db.Write(t.Context(), func(tx *store.Tx) error {
+		for _, e := range events {
+			e.WorkspaceID = 1
+			if err := tx.Emit(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func event(kind, subject string, runID int64, payload map[string]any) wherry.Event {
+	b, _ := json.Marshal(payload)
+	return wherry.Event{Kind: kind, Subject: subject, RunID: runID, Actor: "ada", Payload: b}
+}
+
+// commitBy is a Delta commit that a task run made, or an outsider (0).
+func commitBy(version int, file string, runID int64) (string, *fstest.MapFile) {
+	info := `{"commitInfo":{"timestamp":5,"operation":"WRITE"}}`
+	if runID != 0 {
+		info = fmt.Sprintf(`{"commitInfo":{"timestamp":5,"operation":"WRITE","userMetadata":"{\"wherry\":{\"run_id\":%d}}"}}`, runID)
+	}
+	return fmt.Sprintf("_delta_log/%020d.json", version), &fstest.MapFile{Data: []byte(info + "\n" + `{"add":{"path":"` + file + `","dataChange":true}}`)}
+}
+
+func tables(files map[string]fs.FS) Catalog {
+	return func(context.Context) (all []Table, err error) {
+		for name, f := range files {
+			all = append(all, Table{ID: "id-" + name, Name: "main.s." + name, Location: "dbfs:/__unitystorage/tables/id-" + name, Files: f})
+		}
+		return all, nil
+	}
+}
+
+// lines draws a graph as its edges, one a line.
+func lines(g *Graph) string {
+	var all []string
+	for _, e := range g.Edges {
+		all = append(all, e.Src.Kind+" "+e.Src.Key+" -"+e.Rel+"-> "+e.Dst.Kind+" "+e.Dst.Key)
+	}
+	return strings.Join(all, "\n")
+}
+
+// TestInterleaved has two runs of two deployments append to one table in
+// turns, and an outsider between them: each version traces to its own writer.
+func TestInterleaved(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		predictions := fstest.MapFS{}
+		for v, run := range []int64{11, 21, 0, 11} {
+			name, file := commitBy(v, fmt.Sprintf("f%d.parquet", v), run)
+			predictions[name] = file
+		}
+		s := New(db, tables(map[string]fs.FS{"predictions": predictions}))
+		for i, sha := range []string{"aaa111", "bbb222"} {
+			d, run, task := fmt.Sprint(i), fmt.Sprint(10*(i+1)), int64(10*(i+1)+1)
+			emit(t, db,
+				event(wherry.EventDeployment, d, 0, map[string]any{"deployment_id": d, "version": 1, "commit": sha, "author": "Ada", "tree_digest": "t" + d}),
+				event(wherry.EventRunStarted, run, 0, map[string]any{"deployment_id": d, "version": 1}),
+				event(wherry.EventTaskStarted, fmt.Sprint(task), 0, map[string]any{"job_run_id": 10 * (i + 1), "task_key": "score"}),
+				event(wherry.EventMLflowRun, "m"+d, task, map[string]any{"experiment_id": "1"}),
+				event(wherry.EventModelVersion, "x/1", task, map[string]any{"name": "main.s.x" + d, "version": 1, "mlflow_run_id": "m" + d}),
+				event(wherry.EventModelRead, "x/1", task, map[string]any{"name": "main.s.x" + d, "version": "1"}),
+				event(wherry.EventTaskFinished, fmt.Sprint(task), 0, map[string]any{"job_run_id": 10 * (i + 1), "executed_digest": "e" + d}),
+			)
+		}
+		if err := s.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for v, sha := range []string{"aaa111", "bbb222", "", "aaa111"} {
+			g, err := s.Back(t.Context(), 1, graph.Ref{Kind: graph.TableVersion, Key: fmt.Sprintf("id-predictions@%d", v)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := lines(g)
+			for _, other := range []string{"aaa111", "bbb222"} {
+				if has := strings.Contains(got, "commit "+other+" -deployed_as->"); has != (other == sha) {
+					t.Errorf("version %d: commit %s reached: %v\n%s", v, other, has, got)
+				}
+			}
+			if unknown := strings.Contains(got, graph.External); unknown != (sha == "") {
+				t.Errorf("version %d: unknown writer: %v\n%s", v, unknown, got)
+			}
+		}
+		g, err := s.Forward(t.Context(), 1, graph.Ref{Kind: graph.Commit, Key: "bbb"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := lines(g); !strings.Contains(got, "task_run 21 -wrote-> table_version id-predictions@1") || strings.Contains(got, "@0") {
+			t.Errorf("forward from bbb:\n%s", got)
+		}
+		origins, exact, err := s.Origins(t.Context(), "main.s.predictions", "dbfs:/__unitystorage/tables/id-predictions/f1.parquet")
+		if err != nil || !exact || origins[0].RunID != 21 {
+			t.Errorf("origins of f1: %+v %v %v", origins, exact, err)
+		}
+	})
+}
+
+// TestTwice projects the same events again, as after a crash: nothing changes.
+func TestTwice(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		name, file := commitBy(0, "f.parquet", 7)
+		s := New(db, tables(map[string]fs.FS{"t": fstest.MapFS{name: file}}))
+		for range 3 {
+			if err := s.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g, err := s.Back(t.Context(), 1, graph.Ref{Kind: graph.TableVersion, Key: "id-t@0"})
+		if err != nil || len(g.Edges) != 1 || len(g.Nodes) != 2 {
+			t.Errorf("%+v %v", g, err)
+		}
+		if _, err := s.Forward(t.Context(), 1, graph.Ref{Kind: graph.Commit, Key: "none"}); wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+			t.Errorf("an unknown commit gave %v", err)
+		}
+	})
+}
+
+func TestWriter(t *testing.T) {
+	for metadata, want := range map[string]int64{`{"wherry":{"run_id":7}}`: 7, `{"wherry":{"run_id":"8"}}`: 8, "": 0, "by hand": 0, `{}`: 0} {
+		if got := Writer(metadata); got != want {
+			t.Errorf("%q: %d, want %d", metadata, got, want)
+		}
+	}
+}
