@@ -1,0 +1,136 @@
+package environment
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/wherry-ml/wherry"
+)
+
+// Overlay returns a folder that holds what requirements (lines as in a
+// requirements file) and wheels (paths) need beyond the environment's own
+// packages; "" if that is nothing. The same content gives the same folder. A
+// requirement that cannot be met is a *wherry.Error with the resolver's words.
+func (e *Environment) Overlay(ctx context.Context, requirements, wheels []string) (string, error) {
+	if len(requirements)+len(wheels) == 0 {
+		return "", nil
+	}
+	cache, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	name, err := e.overlayName(requirements, wheels)
+	if err != nil {
+		return "", err
+	}
+	root := filepath.Join(cache, "overlay")
+	target := filepath.Join(root, name)
+	if _, err := os.Stat(target); err == nil {
+		return target, nil
+	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return "", err
+	}
+	temp, err := os.MkdirTemp(root, ".make-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(temp)
+	if err := e.fillOverlay(ctx, temp, requirements, wheels); err != nil {
+		return "", err
+	}
+	if err := os.Chmod(temp, 0o755); err != nil {
+		return "", err
+	}
+	if err := os.Rename(temp, target); err != nil {
+		if _, serr := os.Stat(target); serr != nil {
+			return "", err
+		}
+	}
+	return target, nil
+}
+
+// overlayName is the content hash: of the wheels their bytes, since a bundle
+// builds the same version again and again.
+func (e *Environment) overlayName(requirements, wheels []string) (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, e.Digest, e.Version)
+	for _, r := range slices.Sorted(slices.Values(requirements)) {
+		fmt.Fprintf(h, "%q\n", r)
+	}
+	for _, w := range slices.Sorted(slices.Values(wheels)) {
+		f, err := os.Open(w)
+		if err != nil {
+			return "", wherry.Errorf(wherry.CodeInvalidParameter, "library %s: %v", w, err)
+		}
+		fmt.Fprintf(h, "%q\n", filepath.Base(w))
+		_, err = io.Copy(h, f)
+		f.Close()
+		if err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))[:24], nil
+}
+
+// planned matches a line of uv's dry run: a package that it would add.
+var planned = regexp.MustCompile(`(?m)^ *\+ ([^= ]+)==(\S+)(?: \(from (.+)\))?$`)
+
+func (e *Environment) fillOverlay(ctx context.Context, dir string, requirements, wheels []string) error {
+	list := filepath.Join(dir, "requirements.txt")
+	if err := os.WriteFile(list, []byte(strings.Join(requirements, "\n")+"\n"), 0o644); err != nil {
+		return err
+	}
+	defer os.Remove(list)
+	// The dry run is against the environment, so that what it has already is
+	// not installed again: a second pandas would hide the one that is loaded.
+	plan, err := e.uv(ctx, append([]string{"pip", "install", "--dry-run", "--python", e.Python, "--requirement", list}, wheels...)...)
+	if err != nil {
+		return err
+	}
+	argv := []string{"pip", "install", "--no-deps", "--compile-bytecode", "--python", e.Python, "--target", dir}
+	found := planned.FindAllStringSubmatch(string(plan), -1)
+	for _, m := range found {
+		if m[3] != "" {
+			argv = append(argv, m[1]+" @ "+m[3])
+		} else {
+			argv = append(argv, m[1]+"=="+m[2])
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	_, err = e.uv(ctx, argv...)
+	return err
+}
+
+// uv runs the environment's own uv.
+func (e *Environment) uv(ctx context.Context, args ...string) ([]byte, error) {
+	c := exec.CommandContext(ctx, filepath.Join(e.Prefix, "bin", "uv"), args...)
+	c.Env = append(os.Environ(), e.ToolEnv(ctx)...)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "libraries could not be installed: %s", bytes.TrimSpace(out))
+	}
+	return out, nil
+}
+
+// ToolEnv is the environment that uv and pip need to find packages where the
+// user's pip finds them, for the host and for boxes.
+func (e *Environment) ToolEnv(ctx context.Context) []string {
+	cache, err := CacheDir()
+	if err != nil {
+		return nil
+	}
+	return toolEnv(ctx, cache, interpreter{Path: e.Python, Pip: true})
+}
