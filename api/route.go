@@ -77,6 +77,10 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	// The Terraform provider fails without it.
 	h.Set("X-Databricks-Org-Id", fmt.Sprint(wherry.DefaultWorkspace))
+	if hostile(r.URL.Path) {
+		Family{}.write(w, r, wherry.Errorf(wherry.CodeInvalidParameter, "the path is not valid: %.200q", r.URL.Path))
+		return
+	}
 	if _, pattern := m.mux.Handler(r); pattern == "" && strings.HasPrefix(r.URL.Path, "/api/") {
 		err := wherry.Errorf(wherry.CodeNotFound, "no API at %s %s", r.Method, r.URL.Path)
 		if kind := unsupported(r.URL.Path); kind != "" {
@@ -86,6 +90,20 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	m.mux.ServeHTTP(w, r)
+}
+
+// hostile reports a path with a part "." or "..", however it was written, or a
+// NUL. No client sends them; the standard mux would redirect elsewhere.
+func hostile(path string) bool {
+	if strings.ContainsRune(path, 0) {
+		return true
+	}
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "." || part == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 // unsupported names the feature of a path of the platform's API that we do not

@@ -1,0 +1,103 @@
+package workspace
+
+import (
+	"context"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/blob"
+)
+
+// place is where a path of DBFS or the Files API leads: a name in an open
+// directory.
+type place struct {
+	*blob.Dir
+	name string
+	// top is the name of the volume itself or ".", which is not to be deleted.
+	top string
+}
+
+// volume finds the place of c/s/v/… (what follows /Volumes/). Volumes must be
+// in the catalog; their names are in any case.
+func (s *Service) volume(ctx context.Context, rest string) (*place, error) {
+	name, err := blob.Clean(rest)
+	if err != nil {
+		return nil, err
+	}
+	parts := strings.SplitN(name, "/", 4)
+	if len(parts) < 3 {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "/Volumes/%s is not in a volume: a path begins with /Volumes/<catalog>/<schema>/<volume>", strings.TrimPrefix(name, "."))
+	}
+	v, err := s.catalog.Get(ctx, wherry.SecurableVolume, strings.Join(parts[:3], "."))
+	if err != nil {
+		return nil, err
+	}
+	inside := "."
+	if len(parts) == 4 {
+		inside = parts[3]
+	}
+	if v.TableType == wherry.External {
+		return s.external(v, inside)
+	}
+	d, err := blob.Open(s.dir.Volumes())
+	if err != nil {
+		return nil, err
+	}
+	top := path.Join(v.Catalog, v.Schema, v.Name)
+	p := &place{Dir: d, name: path.Join(top, inside), top: top}
+	if err := d.MakeAll(top); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// external finds the place of an external volume's file in our own lake:
+// abfss://container@account.dfs.core.windows.net/path. Other stores are not
+// reached.
+func (s *Service) external(v *wherry.Securable, inside string) (*place, error) {
+	u, err := url.Parse(v.Location)
+	if err != nil {
+		return nil, wherry.Errorf(wherry.CodeInvalidState, "volume %s has the location %q, which is not valid", v.FullName(), v.Location)
+	}
+	account, ok := strings.CutSuffix(u.Hostname(), ".dfs.core.windows.net")
+	if u.Scheme != "abfss" || !ok || u.User == nil {
+		return nil, wherry.NotImplemented("reading and writing the external volume " + v.FullName() + " at " + v.Location)
+	}
+	top, err := blob.Clean(path.Join(account, u.User.Username(), u.Path))
+	if err != nil {
+		return nil, err
+	}
+	d, err := blob.Open(s.dir.Lake())
+	if err != nil {
+		return nil, err
+	}
+	container := path.Join(account, u.User.Username())
+	if ok, err := isDir(d, container); err != nil || !ok {
+		d.Close()
+		return nil, wherry.Errorf(wherry.CodeDoesNotExist, "The container of volume %s does not exist here: %s", v.FullName(), v.Location)
+	}
+	return &place{Dir: d, name: path.Join(top, inside), top: top}, nil
+}
+
+// dbfs finds the place of a DBFS path: /a, dbfs:/a, /dbfs/a, or one in a volume.
+func (s *Service) dbfs(ctx context.Context, p string) (*place, error) {
+	p = strings.TrimPrefix(p, "dbfs:")
+	if !strings.HasPrefix(p, "/") {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "the path must be absolute, as in /tmp/x or dbfs:/tmp/x, not %.200q", p)
+	}
+	if rest, ok := strings.CutPrefix(p, "/Volumes/"); ok {
+		return s.volume(ctx, rest)
+	}
+	name, err := blob.Clean(p)
+	if err != nil {
+		return nil, err
+	}
+	d, err := blob.Open(s.dir.DBFS(wherry.IdentityFrom(ctx).WorkspaceID))
+	if err != nil {
+		return nil, err
+	}
+	return &place{Dir: d, name: name, top: "."}, nil
+}
