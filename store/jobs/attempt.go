@@ -41,11 +41,21 @@ func (s *Store) AttemptDone(ctx context.Context, runID int64, clusterID string, 
 	return s.write(ctx, func(c *change) error { return c.done(runID, clusterID, r) })
 }
 
+// AttemptDoneTx is AttemptDone within a transaction of compute's own, which
+// stores the last of the output beside the result.
+func (s *Store) AttemptDoneTx(tx *store.Tx, runID int64, clusterID string, r wherry.Result) error {
+	c := &change{Tx: tx, s: s, now: s.now().UnixMilli()}
+	if err := c.done(runID, clusterID, r); err != nil {
+		return err
+	}
+	return c.finish()
+}
+
 func (c *change) done(taskRunID int64, clusterID string, result wherry.Result) error {
 	var jobRunID int64
 	err := c.Row(`SELECT job_run_id FROM task_run WHERE id = $1`, taskRunID).Scan(&jobRunID)
 	if noRows(err) {
-		return noRun(taskRunID)
+		return nil // it was settled, and its run deleted since
 	}
 	if err != nil {
 		return err
