@@ -18,11 +18,12 @@ import (
 
 // Service signs requests in against the store.
 type Service struct {
-	db  *store.DB
-	now func() time.Time
+	db   *store.DB
+	now  func() time.Time
+	keys *keys // nil: signed tokens are neither made nor accepted
 }
 
-// New returns the service.
+// New returns the service; Keys lets it sign tokens.
 func New(db *store.DB) *Service { return &Service{db: db, now: time.Now} }
 
 // Bootstrap makes the installation's admin and default workspace if the store
@@ -83,11 +84,15 @@ func RevokeRun(tx *store.Tx, runID int64) error {
 
 // Authenticate implements api.Authenticator: a bearer token, or basic
 // authentication with the user "token" or any user and a token as password
-// (git and older clients), or the session cookie of the pages.
+// (git and older clients), or the session cookie of the pages. A bearer token
+// is one of ours from the store, or one that we signed for the workspace.
 func (s *Service) Authenticate(r *http.Request) (wherry.Identity, error) {
 	token := bearer(r)
 	if token == "" {
 		return wherry.Identity{}, nil
+	}
+	if signed(token) {
+		return s.verify(r.Context(), token, AudienceWorkspace)
 	}
 	return s.Token(r.Context(), token)
 }

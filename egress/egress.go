@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -45,6 +44,8 @@ type Proxy struct {
 	plain    *queue          // connections that speak HTTP
 	secure   *queue          // connections that speak TLS, as *tls.Conn
 	forward  http.Handler
+	incoming chan net.Listener
+	ended    chan struct{} // closed when Run ends
 }
 
 // New loads the installation's certificate authority, or makes it, and writes
@@ -57,35 +58,50 @@ func New(dir state.Dir, h Handlers) (*Proxy, error) {
 	if err := ca.writeTrust(Directory(dir)); err != nil {
 		return nil, fmt.Errorf("trust store: %w", err)
 	}
-	p := &Proxy{handlers: h, ca: ca, upstream: httpproxy.FromEnvironment().ProxyFunc(), own: map[string]bool{}, plain: newQueue(), secure: newQueue()}
+	p := &Proxy{handlers: h, ca: ca, upstream: httpproxy.FromEnvironment().ProxyFunc(), own: map[string]bool{}, plain: newQueue(), secure: newQueue(),
+		incoming: make(chan net.Listener), ended: make(chan struct{})}
 	p.forward = p.newForward()
 	p.tls = p.tlsConfig()
 	return p, nil
 }
 
-// Run serves programs outside of sandboxes on l, and whatever Serve accepts,
-// until ctx ends.
+// Run serves programs outside of sandboxes on l, and what Serve is given,
+// until ctx ends. It is called once.
 func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
+	defer close(p.ended)
 	p.own[l.Addr().String()] = true
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return serve(ctx, http.HandlerFunc(p.servePlain), p.plain) })
 	g.Go(func() error { return serve(ctx, http.HandlerFunc(p.serveOwned), p.secure) })
 	g.Go(func() error { return p.accept(ctx, l) })
+	g.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case l := <-p.incoming:
+				g.Go(func() error {
+					// One box less is no reason to end the others.
+					if err := p.accept(ctx, l); err != nil {
+						slog.Warn("listener of a sandbox", "error", err)
+					}
+					return nil
+				})
+			}
+		}
+	})
 	return g.Wait()
 }
 
-// Serve accepts on the listening sockets of a box until ctx ends; the caller
-// keeps the files. Run must be running.
-func (p *Proxy) Serve(ctx context.Context, listeners []*os.File) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, f := range listeners {
-		l, err := net.FileListener(f)
-		if err != nil {
-			return fmt.Errorf("listener of a sandbox: %w", err)
-		}
-		g.Go(func() error { return p.accept(ctx, l) })
+// Serve answers on a listening socket of a box, and closes it when Run ends.
+// It does not matter which of the box's addresses it is: each connection is
+// served by what it speaks. Close l when the box has ended.
+func (p *Proxy) Serve(_ string, l net.Listener) {
+	select {
+	case p.incoming <- l:
+	case <-p.ended:
+		_ = l.Close()
 	}
-	return g.Wait()
 }
 
 func serve(ctx context.Context, h http.Handler, q *queue) error {
@@ -115,7 +131,7 @@ func (p *Proxy) accept(ctx context.Context, l net.Listener) error {
 	defer l.Close()
 	for {
 		c, err := l.Accept()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return nil
 		}
 		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {

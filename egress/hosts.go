@@ -104,13 +104,15 @@ const TrustPassword = "changeit"
 // Env returns the variables that lead a program to the proxy at proxyURL and
 // make it trust the files of directory, by the names that the clients read:
 // curl and Go, Python's ssl and requests, pip, git, node, gRPC.
-func Env(proxyURL, directory string) []string {
+func Env(proxyURL, directory string) map[string]string {
 	bundle := filepath.Join(directory, "bundle.pem")
 	const direct = "127.0.0.1,localhost,::1"
-	env := []string{"HTTP_PROXY=" + proxyURL, "HTTPS_PROXY=" + proxyURL, "NO_PROXY=" + direct,
-		"http_proxy=" + proxyURL, "https_proxy=" + proxyURL, "no_proxy=" + direct}
+	env := map[string]string{
+		"HTTP_PROXY": proxyURL, "HTTPS_PROXY": proxyURL, "NO_PROXY": direct,
+		"http_proxy": proxyURL, "https_proxy": proxyURL, "no_proxy": direct,
+	}
 	for _, name := range []string{"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "AWS_CA_BUNDLE"} {
-		env = append(env, name+"="+bundle)
+		env[name] = bundle
 	}
 	return env
 }

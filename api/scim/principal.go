@@ -1,0 +1,358 @@
+package scim
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/store"
+)
+
+type handler = func(w http.ResponseWriter, r *http.Request) error
+
+func (a *API) me(w http.ResponseWriter, r *http.Request) error {
+	p := wherry.IdentityFrom(r.Context()).Principal
+	return api.WriteJSON(w, http.StatusOK, selected(document(p, true), r))
+}
+
+// selected leaves out what the caller did not ask for.
+func selected(doc map[string]any, r *http.Request) map[string]any {
+	q := r.URL.Query()
+	for name := range strings.SplitSeq(q.Get("excludedAttributes"), ",") {
+		delete(doc, strings.TrimSpace(name))
+	}
+	if want := q.Get("attributes"); want != "" {
+		names := strings.Split(want, ",")
+		for name := range doc {
+			keep := name == "id" || name == "schemas"
+			for _, n := range names {
+				n, _, _ = strings.Cut(strings.TrimSpace(n), ".")
+				keep = keep || strings.EqualFold(n, name)
+			}
+			if !keep {
+				delete(doc, name)
+			}
+		}
+	}
+	return doc
+}
+
+func (a *API) list(k kind) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		match, err := filter(r.URL.Query().Get("filter"))
+		if err != nil {
+			return err
+		}
+		var all []wherry.Principal
+		if err := a.db.Read(r.Context(), func(tx *store.Tx) (err error) {
+			all, err = auth.Principals(tx, k.of)
+			return err
+		}); err != nil {
+			return err
+		}
+		docs := []map[string]any{}
+		for _, p := range all {
+			if doc := document(p, false); match(doc) {
+				docs = append(docs, selected(doc, r))
+			}
+		}
+		return writeList(w, r, docs)
+	}
+}
+
+// writeList writes the page from startIndex, counted from 1, of count documents.
+func writeList(w http.ResponseWriter, r *http.Request, docs []map[string]any) error {
+	start, err := number(r, "startIndex", 1)
+	if err != nil {
+		return err
+	}
+	count, err := number(r, "count", 100)
+	if err != nil {
+		return err
+	}
+	total := len(docs)
+	from := min(max(start-1, 0), total)
+	page := docs[from:min(from+max(count, 0), total)]
+	return api.WriteJSON(w, http.StatusOK, map[string]any{"schemas": []string{schemaList}, "totalResults": total, "startIndex": start, "itemsPerPage": len(page), "Resources": page})
+}
+
+func number(r *http.Request, name string, otherwise int) (int, error) {
+	s := r.URL.Query().Get(name)
+	if s == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > 1<<30 {
+		return 0, wherry.Errorf(wherry.CodeInvalidParameter, "%s must be a number, got %q", name, s)
+	}
+	return n, nil
+}
+
+// filter understands comparisons with eq, ne, co and sw, joined by and: what
+// the SDKs and Terraform send.
+func filter(s string) (func(map[string]any) bool, error) {
+	if s == "" {
+		return func(map[string]any) bool { return true }, nil
+	}
+	var tests []func(map[string]any) bool
+	for _, part := range splitFold(s, " and ") {
+		fields := strings.SplitN(strings.TrimSpace(part), " ", 3)
+		if len(fields) != 3 {
+			return nil, wherry.Errorf(wherry.CodeInvalidParameter, "filter %q is not of the form: name eq \"value\"", s)
+		}
+		name, op, want := fields[0], strings.ToLower(fields[1]), strings.Trim(fields[2], `"'`)
+		compare, ok := map[string]func(have string) bool{
+			"eq": func(have string) bool { return strings.EqualFold(have, want) },
+			"ne": func(have string) bool { return !strings.EqualFold(have, want) },
+			"co": func(have string) bool { return strings.Contains(strings.ToLower(have), strings.ToLower(want)) },
+			"sw": func(have string) bool { return strings.HasPrefix(strings.ToLower(have), strings.ToLower(want)) },
+		}[op]
+		if !ok {
+			return nil, wherry.Errorf(wherry.CodeInvalidParameter, "filter operator %q is not supported; eq, ne, co and sw are", op)
+		}
+		tests = append(tests, func(doc map[string]any) bool { return compare(attribute(doc, name)) })
+	}
+	return func(doc map[string]any) bool {
+		return !slices.ContainsFunc(tests, func(t func(map[string]any) bool) bool { return !t(doc) })
+	}, nil
+}
+
+func splitFold(s, sep string) (parts []string) {
+	for lower := strings.ToLower(s); ; lower = strings.ToLower(s) {
+		i := strings.Index(lower, sep)
+		if i < 0 {
+			return append(parts, s)
+		}
+		parts, s = append(parts, s[:i]), s[i+len(sep):]
+	}
+}
+
+func attribute(doc map[string]any, name string) string {
+	for key, value := range doc {
+		if !strings.EqualFold(key, name) {
+			continue
+		}
+		switch v := value.(type) {
+		case string:
+			return v
+		case bool:
+			return strconv.FormatBool(v)
+		}
+	}
+	return ""
+}
+
+// fetch reads the principal of the path.
+func (a *API) fetch(tx *store.Tx, k kind, r *http.Request) (wherry.Principal, error) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return wherry.Principal{}, wherry.Errorf(wherry.CodeDoesNotExist, "%s with id %s does not exist", strings.TrimSuffix(k.path, "s"), r.PathValue("id"))
+	}
+	return auth.PrincipalByID(tx, k.of, id)
+}
+
+func (a *API) get(k kind) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var p wherry.Principal
+		if err := a.db.Read(r.Context(), func(tx *store.Tx) (err error) {
+			p, err = a.fetch(tx, k, r)
+			return err
+		}); err != nil {
+			return err
+		}
+		return api.WriteJSON(w, http.StatusOK, selected(document(p, false), r))
+	}
+}
+
+// input is what a client may set.
+type input struct {
+	UserName      string  `json:"userName"`
+	DisplayName   *string `json:"displayName"`
+	ApplicationID string  `json:"applicationId"`
+	Active        *bool   `json:"active"`
+	Groups        []struct {
+		Value   string `json:"value"`
+		Display string `json:"display"`
+	} `json:"groups"`
+}
+
+// maxBody bounds a SCIM document.
+const maxBody = 1 << 20
+
+func read(r *http.Request, v any) error {
+	b, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return wherry.Errorf(wherry.CodeInvalidParameter, "the request is larger than %d bytes", maxBody)
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return wherry.Errorf(wherry.CodeInvalidParameter, "the request is not a valid SCIM document: %v", err)
+	}
+	return nil
+}
+
+func (in *input) displayName() string {
+	if in.DisplayName == nil {
+		return ""
+	}
+	return *in.DisplayName
+}
+
+// admin reports whether the document puts the principal among the admins.
+func (in *input) admin() bool {
+	for _, g := range in.Groups {
+		if g.Value == groupAdmins || g.Display == "admins" {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *API) create(k kind) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var in input
+		if err := read(r, &in); err != nil {
+			return err
+		}
+		var p wherry.Principal
+		err := a.db.Write(r.Context(), func(tx *store.Tx) (err error) {
+			if k.of == wherry.KindUser {
+				p, err = auth.CreateUser(tx, in.UserName, in.displayName(), in.admin())
+			} else {
+				p, err = auth.AddServicePrincipal(tx, in.ApplicationID, in.displayName(), in.admin())
+			}
+			if err == nil && in.Active != nil && !*in.Active {
+				p.Active = false
+				err = auth.UpdatePrincipal(tx, p)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return api.WriteJSON(w, http.StatusCreated, document(p, false))
+	}
+}
+
+func (a *API) replace(k kind) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var in input
+		if err := read(r, &in); err != nil {
+			return err
+		}
+		return a.change(w, r, k, func(p *wherry.Principal) error {
+			if in.DisplayName != nil {
+				p.DisplayName = *in.DisplayName
+			}
+			if in.Active != nil {
+				p.Active = *in.Active
+			}
+			if in.Groups != nil {
+				p.Admin = in.admin()
+			}
+			return nil
+		})
+	}
+}
+
+// change edits the principal of the path and answers with it.
+func (a *API) change(w http.ResponseWriter, r *http.Request, k kind, edit func(*wherry.Principal) error) error {
+	var p wherry.Principal
+	err := a.db.Write(r.Context(), func(tx *store.Tx) (err error) {
+		if p, err = a.fetch(tx, k, r); err != nil {
+			return err
+		}
+		if err := edit(&p); err != nil {
+			return err
+		}
+		return auth.UpdatePrincipal(tx, p)
+	})
+	if err != nil {
+		return err
+	}
+	return api.WriteJSON(w, http.StatusOK, document(p, false))
+}
+
+// operations is a SCIM patch.
+type operations struct {
+	Operations []struct {
+		Op    string          `json:"op"`
+		Path  string          `json:"path"`
+		Value json.RawMessage `json:"value"`
+	} `json:"Operations"`
+}
+
+func (a *API) patch(k kind) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var in operations
+		if err := read(r, &in); err != nil {
+			return err
+		}
+		return a.change(w, r, k, func(p *wherry.Principal) error {
+			for _, o := range in.Operations {
+				changes := map[string]json.RawMessage{o.Path: o.Value}
+				if o.Path == "" {
+					if err := json.Unmarshal(o.Value, &changes); err != nil {
+						return wherry.Errorf(wherry.CodeInvalidParameter, "an operation without a path needs an object as value")
+					}
+				}
+				for name, value := range changes {
+					if err := apply(p, strings.ToLower(o.Op), name, value); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// apply sets one attribute; the others are not supported, and said so.
+func apply(p *wherry.Principal, op, name string, value json.RawMessage) error {
+	if op != "add" && op != "replace" {
+		return wherry.NotImplemented("the SCIM operation " + op)
+	}
+	var err error
+	switch name {
+	case "active":
+		if json.Unmarshal(value, &p.Active) != nil { // Terraform quotes it
+			var s string
+			if err = json.Unmarshal(value, &s); err == nil {
+				p.Active = strings.EqualFold(s, "true")
+			}
+		}
+	case "displayName":
+		err = json.Unmarshal(value, &p.DisplayName)
+	default:
+		return wherry.NotImplemented("changing " + name + " by SCIM")
+	}
+	if err != nil {
+		return wherry.Errorf(wherry.CodeInvalidParameter, "%s cannot be %s", name, value)
+	}
+	return nil
+}
+
+func (a *API) remove(k kind) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		err := a.db.Write(r.Context(), func(tx *store.Tx) error {
+			p, err := a.fetch(tx, k, r)
+			if err != nil {
+				return err
+			}
+			return auth.RemovePrincipal(tx, p)
+		})
+		if err == nil {
+			w.WriteHeader(http.StatusNoContent)
+		}
+		return err
+	}
+}
