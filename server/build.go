@@ -12,6 +12,8 @@ import (
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
 	catalogapi "github.com/wherry-ml/wherry/api/catalog"
+	mlflowapi "github.com/wherry-ml/wherry/api/mlflow"
+	deploymentsapi "github.com/wherry-ml/wherry/api/deployments"
 	storageapi "github.com/wherry-ml/wherry/api/storage"
 	traceapi "github.com/wherry-ml/wherry/api/trace"
 	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
@@ -19,6 +21,8 @@ import (
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/catalog"
+	"github.com/wherry-ml/wherry/store/mlflow"
+	"github.com/wherry-ml/wherry/store/deployments"
 	graph "github.com/wherry-ml/wherry/store/trace"
 	"github.com/wherry-ml/wherry/store/workspace"
 	"github.com/wherry-ml/wherry/trace"
@@ -67,11 +71,26 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 	}
 	routes = append(routes, files.Routes()...)
 
+	// Experiments, runs and models.
+	tracking := mlflow.New(db)
+	tracking.CheckSchema = catalog.CheckSchema
+	models, err := mlflowapi.New(mlflowapi.Config{Store: tracking, Artifacts: cfg.State.Artifacts(), Models: cfg.State.Models(), UI: mlflowapi.InstalledUI, Prefix: "/mlflow"})
+	if err != nil {
+		return nil, err
+	}
+	routes = append(routes, models.Routes()...)
+	files.Files = map[string]workspaceapi.FileHandler{"Models": models.Files, "WorkspaceInternal": models.Files}
+
 	lake, err := storageapi.New(db, cfg.State, verifyStorage)
 	if err != nil {
 		return nil, err
 	}
 	routes = append(routes, lake.Routes()...)
+
+	// What was deployed: resources are made through the routes above and below.
+	deployed := deployments.New(db)
+	deployAPI := deploymentsapi.New(db, deployed, cfg.State)
+	routes = append(routes, deployAPI.Routes()...)
 
 	// What came of what.
 	tracer := trace.New(db, tables(catalogs, cfg.State))
@@ -79,7 +98,11 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 	sys.loops = append(sys.loops, tracer.Run)
 
 	_ = epoch
-	sys.web = &http.Server{Handler: hostCheck(api.NewMux(signIn, routes...)), ReadHeaderTimeout: 30 * time.Second}
+	mux := api.NewMux(signIn, routes...)
+	if err := deployAPI.Start(ctx, mux); err != nil {
+		return nil, err
+	}
+	sys.web = &http.Server{Handler: hostCheck(mux), ReadHeaderTimeout: 30 * time.Second}
 	sys.storage = &http.Server{Handler: lake, ReadHeaderTimeout: 30 * time.Second}
 	return sys, nil
 }

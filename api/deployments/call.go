@@ -1,0 +1,120 @@
+package deployments
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/store"
+)
+
+// caller calls the server's own APIs as the one who deploys.
+type caller struct {
+	wherry.Identity
+	handler http.Handler
+	header  http.Header // what signs the calls in
+	host    string
+}
+
+func (s *Service) caller(r *http.Request) *caller {
+	c := &caller{Identity: wherry.IdentityFrom(r.Context()), handler: s.handler, header: http.Header{}, host: r.Host}
+	for _, name := range []string{"Authorization", "Cookie", "X-Databricks-Workspace-Id"} {
+		if v := r.Header.Get(name); v != "" {
+			c.header.Set(name, v)
+		}
+	}
+	return c
+}
+
+// callerNamed acts for a principal who is not calling now: to take back what
+// was left half done. End it with the function returned.
+func (s *Service) callerNamed(ctx context.Context, ws int64, userName string) (c *caller, end func(), err error) {
+	var id, token string
+	p := wherry.Principal{UserName: userName}
+	err = s.db.Write(ctx, func(tx *store.Tx) error {
+		if err := tx.Row(`SELECT id, admin FROM principal WHERE user_name = $1 OR application_id = $1 ORDER BY id LIMIT 1`, userName).Scan(&p.ID, &p.Admin); err != nil {
+			return fmt.Errorf("find %s: %w", userName, err)
+		}
+		id, token, err = auth.IssueToken(tx, ws, p.ID, 0, "recovery of a deploy", 10*time.Minute)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	c = &caller{Identity: wherry.Identity{Principal: p, WorkspaceID: ws}, handler: s.handler, header: http.Header{"Authorization": {"Bearer " + token}}, host: "127.0.0.1"}
+	return c, func() {
+		_ = s.db.Write(ctx, func(tx *store.Tx) error { // it expires by itself
+			_, err := tx.Exec(`DELETE FROM token WHERE id = $1`, id)
+			return err
+		})
+	}, nil
+}
+
+// call makes one call. in is sent as JSON unless nil, the answer is read into
+// out unless nil. An error answer is a *wherry.Error with its code.
+func (c *caller) call(ctx context.Context, method, path string, in, out any) error {
+	var body []byte
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = b
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+c.host+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header = c.header.Clone()
+	r.RemoteAddr = "127.0.0.1:0"
+	r.RequestURI = r.URL.RequestURI()
+	answer := &answer{header: http.Header{}}
+	c.handler.ServeHTTP(answer, r)
+	if answer.status >= 400 {
+		e := &wherry.Error{}
+		if json.Unmarshal(answer.body.Bytes(), e) != nil || e.Code == "" {
+			e = wherry.Errorf(wherry.CodeInternal, "%s %s answered %d", method, path, answer.status)
+		}
+		return e
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer.body.Bytes(), out); err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(b)
+}
+
+// missing tells whether an API said that something does not exist.
+func missing(err error) bool {
+	switch wherry.CodeOf(err) {
+	case wherry.CodeDoesNotExist, wherry.CodeNotFound, wherry.CodeCatalogNotFound, wherry.CodeSchemaNotFound, wherry.CodeTableNotFound:
+		return true
+	}
+	return false
+}

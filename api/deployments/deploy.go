@@ -1,0 +1,352 @@
+package deployments
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/state"
+	"github.com/wherry-ml/wherry/store/deployments"
+)
+
+// work is one version being deployed.
+type work struct {
+	s       *Service
+	c       *caller
+	in      *Request
+	plan    *plan
+	version deployments.Version
+	known   map[string]map[string]any
+	upserts []deployments.Resource
+	deletes []string
+	report  Report
+	undo    []func() error // of the files
+}
+
+// deploy makes a bundle live. If it fails, everything is as before: what it
+// made is deleted, what it changed gets its old settings, the files stay. Each
+// change is journalled before it is made, so that a server that is killed takes
+// it back at its next start.
+func (s *Service) deploy(ctx context.Context, c *caller, in *Request) (*Report, error) {
+	d, err := s.store.Open(ctx, deployments.Deployment{
+		WorkspaceID: c.WorkspaceID, RootPath: in.RootPath, FilePath: in.FilePath, Bundle: in.Bundle, Target: in.Target, Mode: publicMode(in.Mode),
+		DisplayName: in.Bundle, Status: deployments.StatusInProgress, CreatedBy: c.UserName,
+	})
+	if err != nil {
+		return nil, err
+	}
+	version := deployments.Version{
+		DeploymentID: d.ID, Kind: deployments.KindDeploy, DisplayName: in.Bundle, Target: in.Target, Mode: publicMode(in.Mode), CLIVersion: in.CLIVersion,
+		Git: in.Git, TreeDigest: digestOf(in.Files), CreatedBy: c.UserName, Resumable: true,
+	}
+	if in.Git.Dirty || in.Git.Commit == "" {
+		version.DirtyDigest = version.TreeDigest
+	}
+	w := &work{s: s, c: c, in: in}
+	err = s.locked(ctx, d, version, in.ForceLock, w.run, func(v deployments.Version) { w.version = v })
+	if err != nil {
+		return nil, err
+	}
+	return &w.report, nil
+}
+
+// locked begins a version, keeps its lease while fn works, and takes everything
+// back if fn fails.
+func (s *Service) locked(ctx context.Context, d deployments.Deployment, v deployments.Version, force bool, fn func(context.Context) error, begun func(deployments.Version)) error {
+	if !s.claim(d.ID) {
+		return wherry.Errorf(wherry.CodeConflict, "another deploy to %s is going on: wait for it", d.RootPath)
+	}
+	defer s.release(d.ID)
+	v, err := s.store.Begin(ctx, d.WorkspaceID, v, force)
+	if err != nil {
+		return err
+	}
+	begun(v)
+	stop := s.heartbeat(ctx, d.WorkspaceID, v)
+	err = fn(ctx)
+	stop()
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errKilled) {
+		return err
+	}
+	return errors.Join(err, s.failed(ctx, v, deployments.ReasonFailure))
+}
+
+// errKilled lets a test leave a deploy as a killed server would.
+var errKilled = errors.New("killed")
+
+func (s *Service) claim(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running[id] {
+		return false
+	}
+	s.running[id] = true
+	return true
+}
+
+func (s *Service) release(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.running, id)
+}
+
+func (s *Service) heartbeat(ctx context.Context, ws int64, v deployments.Version) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(deployments.Lease / 4)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if _, err := s.store.Heartbeat(ctx, ws, v.DeploymentID, v.Version); err != nil && ctx.Err() == nil {
+					slog.Warn("deploy lost its lease", "deployment", v.DeploymentID, "version", v.Version, "err", err)
+				}
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+func publicMode(mode string) string {
+	if mode == "" {
+		return ""
+	}
+	return "DEPLOYMENT_MODE_" + strings.ToUpper(mode)
+}
+
+func (w *work) run(ctx context.Context) error {
+	p, err := w.s.plan(ctx, w.c, w.in)
+	if err != nil {
+		return err
+	}
+	w.plan = p
+	if len(p.Missing) > 0 {
+		return wherry.Errorf(wherry.CodeInvalidState, "%d files were not uploaded", len(p.Missing))
+	}
+	digest, err := w.s.makeTree(w.in.Files)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(w.s.step("tree"), w.s.putLibraries(w.c.WorkspaceID, w.in.Libraries)); err != nil {
+		return err
+	}
+	if err := w.s.makeStandIns(ctx, w.c, w.in, p); err != nil {
+		return err
+	}
+	w.known = p.known()
+	for _, r := range p.order {
+		if err := w.resource(ctx, r); err != nil {
+			return about(r, err)
+		}
+		if err := w.s.step(r.ID()); err != nil {
+			return err
+		}
+	}
+	undo, finish, err := w.s.goLive(w.c.WorkspaceID, digest, w.in.FilePath, w.version.DeploymentID)
+	if err != nil {
+		return err
+	}
+	if err := w.complete(ctx, digest); err != nil {
+		if errors.Is(err, errKilled) {
+			return err
+		}
+		return errors.Join(err, undo())
+	}
+	if err := finish(); err != nil { // only space is lost
+		slog.Warn("old files stay", "path", w.in.FilePath, "err", err)
+	}
+	return nil
+}
+
+func (w *work) complete(ctx context.Context, digest string) error {
+	if err := w.s.step("files"); err != nil {
+		return err
+	}
+	if err := w.metadata(); err != nil {
+		return err
+	}
+	w.deletions(ctx)
+	done := deployments.Done{
+		Files: digest, FilePath: w.in.FilePath, Target: w.in.Target, Mode: publicMode(w.in.Mode), Display: w.in.Bundle, Upserts: w.upserts, Deletes: w.deletes,
+		RunID: w.c.RunID, Workspace: w.c.WorkspaceID, Event: map[string]any{"bundle": w.in.Bundle},
+	}
+	if err := w.s.store.Succeed(ctx, w.version, w.c.UserName, done); err != nil {
+		return err
+	}
+	w.report.DeploymentID, w.report.Version, w.report.TreeDigest, w.report.StandIns = w.version.DeploymentID, w.version.Version, digest, w.plan.StandIns
+	return nil
+}
+
+// resource makes or changes one resource, then its permissions and grants.
+func (w *work) resource(ctx context.Context, r Resource) error {
+	k := kinds[r.Type]
+	// Compared again: its references are known by now.
+	change, err := w.plan.resource(ctx, w.c, w.in, r, w.known)
+	if err != nil {
+		return err
+	}
+	config := w.plan.resolve(w.in, r, w.known, false)
+	if left := reference.FindString(stateOf(config)); left != "" {
+		return wherry.Errorf(wherry.CodeInvalidParameter, "%s names a field that does not exist", left)
+	}
+	have := w.plan.have[r.ID()]
+	row := deployments.Resource{Key: r.ID(), Kind: r.Type, ResourceID: change.ID, State: stateOf(config), Owned: have.Owned || have.Key == "" && change.Action == Create}
+	if change.Action != Unchanged {
+		if row.ResourceID, err = w.change(ctx, k, r, change, config); err != nil {
+			return err
+		}
+	}
+	row.Action = actions[change.Action]
+	if change.Action == Unchanged {
+		row.Action, row.Version = have.Action, have.Version
+	}
+	change.ID = row.ResourceID
+	w.known[r.ID()] = outputs(r.Type, row.ResourceID, config)
+	w.upserts = append(w.upserts, row)
+	w.report.Resources = append(w.report.Resources, change)
+	return w.extras(ctx, k, r, row.ResourceID)
+}
+
+var actions = map[string]string{
+	Create: deployments.ActionCreate, Update: deployments.ActionUpdate, Recreate: deployments.ActionRecreate, Delete: deployments.ActionDelete, Bind: deployments.ActionBind,
+}
+
+// change journals and makes one change.
+func (w *work) change(ctx context.Context, k kind, r Resource, change Change, config map[string]any) (id string, err error) {
+	op := deployments.Operation{
+		DeploymentID: w.version.DeploymentID, Version: w.version.Version, Key: r.ID(), Kind: r.Type, Action: actions[change.Action], Status: deployments.OperationPending,
+		ResourceID: change.ID, State: stateOf(config), Before: stateOf(w.plan.live[r.ID()]),
+	}
+	if change.Action == Create && k.name != nil && k.find != nil {
+		op.ResourceID = k.name(config) // for taking it back
+	}
+	if err := w.s.store.PutOperation(ctx, op); err != nil {
+		return "", err
+	}
+	if r.Type == "jobs" { // tells it from all others if we die before we know its id
+		config["deployment"].(map[string]any)["deployment_id"] = w.version.DeploymentID
+	}
+	switch change.Action {
+	case Create:
+		id, err = k.create(ctx, w.c, config)
+	case Bind, Update:
+		id = change.ID
+		if len(change.Fields) > 0 {
+			id, err = k.update(ctx, w.c, change.ID, w.plan.live[r.ID()], config)
+		}
+	case Recreate:
+		if err = k.remove(ctx, w.c, change.ID); err == nil {
+			id, err = k.create(ctx, w.c, config)
+		}
+	}
+	if err != nil {
+		op.Status, op.Message = deployments.OperationFailed, err.Error()
+		return "", errors.Join(err, w.s.store.PutOperation(ctx, op))
+	}
+	op.Status, op.ResourceID = deployments.OperationSucceeded, id
+	return id, w.s.store.PutOperation(ctx, op)
+}
+
+// extras sets permissions and grants where they differ from the last deploy's.
+func (w *work) extras(ctx context.Context, k kind, r Resource, id string) error {
+	for _, change := range w.plan.extras(r) {
+		list, set := r.Permissions, setPermissions
+		if strings.HasSuffix(change.Key, ".grants") {
+			list, set = r.Grants, setGrants
+		}
+		row := deployments.Resource{Key: change.Key, Kind: r.Type + path.Ext(change.Key), ResourceID: id, State: stateOf(list), Action: actions[change.Action], Owned: true}
+		if change.Action != Unchanged {
+			if strings.HasSuffix(change.Key, ".permissions") && k.permissions == "" {
+				return wherry.NotImplemented("permissions of " + r.Type)
+			}
+			if err := set(ctx, w.c, k, id, list); err != nil {
+				return err
+			}
+		} else {
+			row.Action = w.plan.have[change.Key].Action
+		}
+		change.ID = id
+		w.upserts = append(w.upserts, row)
+		w.report.Resources = append(w.report.Resources, change)
+	}
+	return nil
+}
+
+// deletions takes away what the bundle has no more. It comes last, for a
+// deleted job cannot be brought back; what cannot be deleted is left to the
+// next deploy.
+func (w *work) deletions(ctx context.Context) {
+	for _, change := range w.plan.Resources {
+		if change.Action != Delete {
+			continue
+		}
+		if err := w.s.remove(ctx, w.c, w.plan.have[change.Key]); err != nil {
+			w.report.Left = append(w.report.Left, fmt.Sprintf("%s: %v", change.Key, err))
+			continue
+		}
+		w.deletes = append(w.deletes, change.Key)
+		w.report.Resources = append(w.report.Resources, change)
+	}
+}
+
+// remove deletes a resource that the deployment made; one that it found stays.
+func (s *Service) remove(ctx context.Context, c *caller, r deployments.Resource) error {
+	k, ok := kinds[r.Kind]
+	if !ok || !r.Owned { // permissions and grants go with their resource
+		return nil
+	}
+	live, err := k.get(ctx, c, r.ResourceID)
+	if err != nil || live == nil {
+		return err
+	}
+	return k.remove(ctx, c, r.ResourceID)
+}
+
+// metadata writes what other tools read of a deployed bundle.
+func (w *work) metadata() error {
+	jobs := map[string]any{}
+	for _, r := range w.upserts {
+		if key, ok := strings.CutPrefix(r.Key, "jobs."); ok && r.Kind == "jobs" {
+			at, _, _ := strings.Cut(w.at(r.Key), ":")
+			jobs[key] = map[string]any{"id": json.Number(r.ResourceID), "relative_path": at}
+		}
+	}
+	doc := map[string]any{"version": 1, "config": map[string]any{
+		"bundle": map[string]any{"git": map[string]any{
+			"branch": w.in.Git.Branch, "origin_url": w.in.Git.OriginURL, "commit": w.in.Git.Commit, "bundle_root_path": w.in.Git.RootPath,
+		}},
+		"workspace": map[string]any{"file_path": w.in.FilePath}, "resources": map[string]any{"jobs": jobs},
+	}}
+	b, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return err
+	}
+	dir := w.s.local(w.c.WorkspaceID, w.in.StatePath)
+	if err := makeAll(w.s.dir.Workspace(w.c.WorkspaceID), dir); err != nil {
+		return err
+	}
+	return state.WriteFile(filepath.Join(dir, "metadata.json"), append(b, '\n'), 0o644)
+}
+
+func (w *work) at(key string) string {
+	for _, r := range w.in.Resources {
+		if r.ID() == key {
+			return r.At
+		}
+	}
+	return ""
+}

@@ -1,0 +1,309 @@
+package deployments
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/wherry-ml/wherry"
+)
+
+// kind knows the API of one type of resource.
+type kind struct {
+	// find looks for a resource by what names it, "" if there is none; nil for
+	// a type whose names need not be unique.
+	find func(ctx context.Context, c *caller, config map[string]any) (id string, err error)
+	// get returns the settings as they are, in the shape of a create request;
+	// nil if there is no such resource.
+	get    func(ctx context.Context, c *caller, id string) (map[string]any, error)
+	create func(ctx context.Context, c *caller, config map[string]any) (id string, err error)
+	// update makes the settings those of config; before are those there are.
+	update func(ctx context.Context, c *caller, id string, before, config map[string]any) (newID string, err error)
+	remove func(ctx context.Context, c *caller, id string) error
+	// fixed are the fields that cannot change: another value makes another
+	// resource.
+	fixed []string
+	// permissions is the object type of the permissions API, "" for none.
+	permissions string
+	// securable is the type in the grants API, "" for none.
+	securable string
+	name      func(config map[string]any) string
+}
+
+// kinds are the types that can be deployed, in the order in which they are made
+// where nothing else says.
+var kindOrder = []string{"secret_scopes", "schemas", "volumes", "registered_models", "experiments", "jobs"}
+
+var kinds = map[string]kind{
+	"jobs": {
+		get: getJob, create: createJob, remove: removeJob, permissions: "jobs", name: field("name"),
+		update: func(ctx context.Context, c *caller, id string, _, config map[string]any) (string, error) {
+			return id, c.call(ctx, "POST", "/api/2.2/jobs/reset", map[string]any{"job_id": number(id), "new_settings": config}, nil)
+		},
+	},
+	"experiments": {
+		find: findExperiment, get: getExperiment, create: createExperiment, update: updateExperiment, fixed: []string{"artifact_location"}, permissions: "experiments", name: field("name"),
+		remove: func(ctx context.Context, c *caller, id string) error {
+			return c.call(ctx, "POST", "/api/2.0/mlflow/experiments/delete", map[string]any{"experiment_id": id}, nil)
+		},
+	},
+	"schemas":           securable("schemas", "schema", "catalog_name", "name"),
+	"volumes":           securable("volumes", "volume", "catalog_name", "schema_name", "name"),
+	"registered_models": securable("models", "function", "catalog_name", "schema_name", "name"),
+	"secret_scopes": {
+		find: findScope, create: createScope, fixed: []string{"name", "backend_type"}, name: field("name"),
+		get: func(ctx context.Context, c *caller, id string) (map[string]any, error) {
+			found, err := findScope(ctx, c, map[string]any{"name": id})
+			if err != nil || found == "" {
+				return nil, err
+			}
+			return map[string]any{"name": id}, nil
+		},
+		update: func(_ context.Context, _ *caller, id string, _, _ map[string]any) (string, error) { return id, nil },
+		remove: func(ctx context.Context, c *caller, id string) error {
+			return c.call(ctx, "POST", "/api/2.0/secrets/scopes/delete", map[string]any{"scope": id}, nil)
+		},
+	},
+}
+
+func field(name string) func(map[string]any) string {
+	return func(config map[string]any) string { return text(config[name]) }
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+func number(id string) json.Number { return json.Number(id) }
+
+func getJob(ctx context.Context, c *caller, id string) (map[string]any, error) {
+	var settings map[string]any
+	token := ""
+	for {
+		var page struct {
+			Settings  map[string]any `json:"settings"`
+			NextToken string         `json:"next_page_token"`
+		}
+		path := "/api/2.2/jobs/get?job_id=" + url.QueryEscape(id) + "&page_token=" + url.QueryEscape(token)
+		if err := c.call(ctx, "GET", path, nil, &page); err != nil {
+			if missing(err) || wherry.CodeOf(err) == wherry.CodeInvalidParameter && strings.Contains(err.Error(), "does not exist") {
+				return nil, nil
+			}
+			return nil, err
+		}
+		if settings == nil {
+			settings = page.Settings
+		} else {
+			for _, list := range []string{"tasks", "job_clusters", "environments", "parameters"} { // in pages of 100
+				have, _ := settings[list].([]any)
+				more, _ := page.Settings[list].([]any)
+				if len(more) > 0 {
+					settings[list] = append(have, more...)
+				}
+			}
+		}
+		if token = page.NextToken; token == "" {
+			return settings, nil
+		}
+	}
+}
+
+func createJob(ctx context.Context, c *caller, config map[string]any) (string, error) {
+	var out struct {
+		JobID int64 `json:"job_id"`
+	}
+	err := c.call(ctx, "POST", "/api/2.2/jobs/create", config, &out)
+	return strconv.FormatInt(out.JobID, 10), err
+}
+
+func removeJob(ctx context.Context, c *caller, id string) error {
+	return c.call(ctx, "POST", "/api/2.2/jobs/delete", map[string]any{"job_id": number(id)}, nil)
+}
+
+type experiment struct {
+	ID        string           `json:"experiment_id"`
+	Name      string           `json:"name"`
+	Location  string           `json:"artifact_location"`
+	Lifecycle string           `json:"lifecycle_stage"`
+	Tags      []map[string]any `json:"tags"`
+}
+
+func findExperiment(ctx context.Context, c *caller, config map[string]any) (string, error) {
+	var out struct {
+		Experiment experiment `json:"experiment"`
+	}
+	err := c.call(ctx, "GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name="+url.QueryEscape(text(config["name"])), nil, &out)
+	if missing(err) {
+		return "", nil
+	}
+	return out.Experiment.ID, err
+}
+
+func getExperiment(ctx context.Context, c *caller, id string) (map[string]any, error) {
+	var out struct {
+		Experiment experiment `json:"experiment"`
+	}
+	err := c.call(ctx, "GET", "/api/2.0/mlflow/experiments/get?experiment_id="+url.QueryEscape(id), nil, &out)
+	if missing(err) || err == nil && out.Experiment.Lifecycle == "deleted" {
+		return nil, nil
+	}
+	tags := []any{}
+	for _, tag := range out.Experiment.Tags {
+		tags = append(tags, map[string]any{"key": tag["key"], "value": tag["value"]})
+	}
+	return map[string]any{"name": out.Experiment.Name, "artifact_location": out.Experiment.Location, "tags": tags}, err
+}
+
+// createExperiment takes a deleted experiment of the name back: names stay
+// taken after a delete.
+func createExperiment(ctx context.Context, c *caller, config map[string]any) (string, error) {
+	if id, err := findExperiment(ctx, c, config); err != nil {
+		return "", err
+	} else if id != "" {
+		if err := c.call(ctx, "POST", "/api/2.0/mlflow/experiments/restore", map[string]any{"experiment_id": id}, nil); err == nil {
+			return updateExperiment(ctx, c, id, map[string]any{"name": config["name"]}, config)
+		}
+	}
+	var out struct {
+		ID string `json:"experiment_id"`
+	}
+	err := c.call(ctx, "POST", "/api/2.0/mlflow/experiments/create", config, &out)
+	return out.ID, err
+}
+
+func updateExperiment(ctx context.Context, c *caller, id string, before, config map[string]any) (string, error) {
+	if text(before["name"]) != text(config["name"]) {
+		if err := c.call(ctx, "POST", "/api/2.0/mlflow/experiments/update", map[string]any{"experiment_id": id, "new_name": config["name"]}, nil); err != nil {
+			return id, err
+		}
+	}
+	tags, _ := config["tags"].([]any)
+	for _, t := range tags {
+		tag, _ := t.(map[string]any)
+		if err := c.call(ctx, "POST", "/api/2.0/mlflow/experiments/set-experiment-tag", map[string]any{"experiment_id": id, "key": tag["key"], "value": tag["value"]}, nil); err != nil {
+			return id, err
+		}
+	}
+	return id, nil
+}
+
+// securable is a kind of the catalog: its id is its full name.
+func securable(path, grants string, parts ...string) kind {
+	base := "/api/2.1/unity-catalog/" + path
+	full := func(config map[string]any) string {
+		var names []string
+		for _, part := range parts {
+			names = append(names, text(config[part]))
+		}
+		return strings.Join(names, ".")
+	}
+	get := func(ctx context.Context, c *caller, id string) (map[string]any, error) {
+		var out map[string]any
+		err := c.call(ctx, "GET", base+"/"+url.PathEscape(id), nil, &out)
+		if missing(err) {
+			return nil, nil
+		}
+		return out, err
+	}
+	k := kind{get: get, fixed: append([]string{"storage_root", "storage_location", "volume_type"}, parts...), securable: grants, name: full}
+	k.find = func(ctx context.Context, c *caller, config map[string]any) (string, error) {
+		live, err := get(ctx, c, full(config))
+		if err != nil || live == nil {
+			return "", err
+		}
+		return full(config), nil
+	}
+	k.create = func(ctx context.Context, c *caller, config map[string]any) (string, error) {
+		body := map[string]any{}
+		for key, value := range config {
+			body[key] = value
+		}
+		if path == "volumes" && body["volume_type"] == nil {
+			body["volume_type"] = "MANAGED"
+		}
+		return full(config), c.call(ctx, "POST", base, body, nil)
+	}
+	k.update = func(ctx context.Context, c *caller, id string, before, config map[string]any) (string, error) {
+		body := map[string]any{}
+		for key, value := range config {
+			if !same(before[key], value) {
+				body[key] = value
+			}
+		}
+		return id, c.call(ctx, "PATCH", base+"/"+url.PathEscape(id), body, nil)
+	}
+	k.remove = func(ctx context.Context, c *caller, id string) error {
+		return c.call(ctx, "DELETE", base+"/"+url.PathEscape(id)+"?force=true", nil, nil)
+	}
+	return k
+}
+
+func findScope(ctx context.Context, c *caller, config map[string]any) (string, error) {
+	var out struct {
+		Scopes []struct {
+			Name string `json:"name"`
+		} `json:"scopes"`
+	}
+	if err := c.call(ctx, "GET", "/api/2.0/secrets/scopes/list", nil, &out); err != nil {
+		return "", err
+	}
+	for _, scope := range out.Scopes {
+		if scope.Name == text(config["name"]) {
+			return scope.Name, nil
+		}
+	}
+	return "", nil
+}
+
+func createScope(ctx context.Context, c *caller, config map[string]any) (string, error) {
+	if text(config["backend_type"]) == "AZURE_KEYVAULT" {
+		return "", wherry.NotImplemented("a secret scope backed by Azure Key Vault")
+	}
+	name := text(config["name"])
+	return name, c.call(ctx, "POST", "/api/2.0/secrets/scopes/create", map[string]any{"scope": name}, nil)
+}
+
+// setPermissions replaces the permissions of a resource (stored, and not yet
+// enforced); its maker stays its owner.
+func setPermissions(ctx context.Context, c *caller, k kind, id string, list []map[string]any) error {
+	var entries []map[string]any
+	owner := false
+	for _, p := range list {
+		level := level(k.permissions, text(p["level"]))
+		owner = owner || level == "IS_OWNER"
+		entry := map[string]any{"permission_level": level}
+		for _, key := range []string{"user_name", "group_name", "service_principal_name"} {
+			if p[key] != nil {
+				entry[key] = p[key]
+			}
+		}
+		entries = append(entries, entry)
+	}
+	if !owner && k.permissions == "jobs" {
+		entries = append(entries, map[string]any{"user_name": c.UserName, "permission_level": "IS_OWNER"})
+	}
+	return c.call(ctx, "PUT", "/api/2.0/permissions/"+k.permissions+"/"+url.PathEscape(id), map[string]any{"access_control_list": entries}, nil)
+}
+
+// level is a bundle's level in the words of one type of object.
+func level(object, level string) string {
+	switch {
+	case object == "jobs" && level == "CAN_RUN":
+		return "CAN_MANAGE_RUN"
+	case object == "experiments" && (level == "CAN_VIEW" || level == "CAN_RUN"):
+		return "CAN_READ"
+	}
+	return level
+}
+
+func setGrants(ctx context.Context, c *caller, k kind, id string, grants []map[string]any) error {
+	var changes []map[string]any
+	for _, g := range grants {
+		changes = append(changes, map[string]any{"principal": g["principal"], "add": g["privileges"]})
+	}
+	return c.call(ctx, "PATCH", fmt.Sprintf("/api/2.1/unity-catalog/permissions/%s/%s", k.securable, url.PathEscape(id)), map[string]any{"changes": changes}, nil)
+}

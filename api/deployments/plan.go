@@ -1,0 +1,426 @@
+package deployments
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store/deployments"
+)
+
+// unknown stands in a plan for what only exists after the deploy.
+const unknown = "(known after deploy)"
+
+// plan is a Plan with what its execution needs.
+type plan struct {
+	Plan
+	deployment deployments.Deployment
+	exists     bool
+	have       map[string]deployments.Resource
+	order      []Resource // as they are to be made
+	live       map[string]map[string]any
+	lookups    map[string]string
+	clusters   map[string]string // stand-in clusters by the id that the bundle names
+	wants      []Want            // to be made
+}
+
+// plan compares what is wanted with what is there. It changes nothing.
+func (s *Service) plan(ctx context.Context, c *caller, in *Request) (*plan, error) {
+	p := &plan{have: map[string]deployments.Resource{}, live: map[string]map[string]any{}, clusters: map[string]string{}}
+	var err error
+	if p.deployment, p.exists, err = s.store.AtRoot(ctx, c.WorkspaceID, in.RootPath); err != nil {
+		return nil, err
+	}
+	var last deployments.Version
+	if p.exists {
+		list, err := s.store.Resources(ctx, p.deployment.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range list {
+			p.have[r.Key] = r
+		}
+		if last, _, err = s.store.LastDeployed(ctx, p.deployment.ID); err != nil {
+			return nil, err
+		}
+		p.DeploymentID, p.Version = p.deployment.ID, last.Version
+	}
+	if p.order, err = sortResources(in.Resources); err != nil {
+		return nil, err
+	}
+	if p.lookups, err = lookUp(ctx, c, in.Lookups); err != nil {
+		return nil, err
+	}
+	if err := s.planStandIns(ctx, c, in, p); err != nil {
+		return nil, err
+	}
+	known := p.known()
+	for _, r := range p.order {
+		change, err := p.resource(ctx, c, in, r, known)
+		if err != nil {
+			return nil, about(r, err)
+		}
+		p.Resources = append(p.Resources, change)
+		p.Resources = append(p.Resources, p.extras(r)...)
+	}
+	p.deletions(in)
+	s.planFiles(c, in, p)
+	p.Source = p.exists && (last.Git != in.Git)
+	p.Changes = p.TreeDigest != p.deployment.TreeDigest || p.Source || len(p.Missing) > 0 || p.Version == 0 ||
+		slices.ContainsFunc(p.Resources, func(c Change) bool { return c.Action != Unchanged }) ||
+		slices.ContainsFunc(p.StandIns, func(s StandIn) bool { return s.New })
+	return p, nil
+}
+
+// about puts a resource's name and place before an error for the caller.
+func about(r Resource, err error) error {
+	e, ok := errors.AsType[*wherry.Error](err)
+	if !ok {
+		return fmt.Errorf("%s: %w", r.ID(), err)
+	}
+	at := ""
+	if r.At != "" {
+		at = r.At + ": "
+	}
+	return wherry.Errorf(e.Code, "%s%s: %s", at, r.ID(), e.Message)
+}
+
+// known are the fields of resources that exist, by "jobs.x".
+func (p *plan) known() map[string]map[string]any {
+	known := map[string]map[string]any{}
+	for key, r := range p.have {
+		known[key] = outputs(r.Kind, r.ResourceID, nil)
+	}
+	return known
+}
+
+// outputs are the fields of a resource that references may name.
+func outputs(kind, id string, config map[string]any) map[string]any {
+	out := map[string]any{}
+	for key, value := range config {
+		out[key] = value
+	}
+	out["id"] = id
+	switch kind {
+	case "jobs":
+		out["job_id"] = id
+	case "experiments":
+		out["experiment_id"] = id
+	case "schemas", "registered_models":
+		out["full_name"] = id
+	case "volumes":
+		out["full_name"] = id
+		out["volume_path"] = "/Volumes/" + strings.ReplaceAll(id, ".", "/")
+	}
+	return out
+}
+
+func (p *plan) resource(ctx context.Context, c *caller, in *Request, r Resource, known map[string]map[string]any) (Change, error) {
+	k, change := kinds[r.Type], Change{Key: r.ID(), At: r.At}
+	config := p.resolve(in, r, known, true)
+	change.Name = k.name(config)
+	have, ours := p.have[r.ID()]
+	id := have.ResourceID
+	if !ours && k.find != nil && !strings.Contains(change.Name, unknown) {
+		var err error
+		if id, err = k.find(ctx, c, config); err != nil {
+			return change, err
+		}
+	}
+	var live map[string]any
+	if id != "" {
+		var err error
+		if live, err = k.get(ctx, c, id); err != nil {
+			return change, err
+		}
+	}
+	if live == nil {
+		change.Action = Create
+		if !ours {
+			known[r.ID()] = map[string]any{}
+		}
+		return change, nil
+	}
+	p.live[r.ID()] = live
+	change.ID = id
+	known[r.ID()] = outputs(r.Type, id, config)
+	var last map[string]any
+	_ = json.Unmarshal([]byte(have.State), &last) // "" for one that is not ours yet
+	change.Fields = diff("", config, live, last)
+	change.Action = Unchanged
+	if len(change.Fields) > 0 {
+		change.Action = Update
+	}
+	if slices.ContainsFunc(change.Fields, func(f Field) bool { return slices.Contains(k.fixed, f.Path) && f.After != nil }) {
+		change.Action = Recreate
+	}
+	if !ours {
+		change.Action = Bind
+	}
+	return change, nil
+}
+
+// extras compares permissions and grants, which are set after the resource.
+func (p *plan) extras(r Resource) (changes []Change) {
+	for name, list := range map[string][]map[string]any{"permissions": r.Permissions, "grants": r.Grants} {
+		key := r.ID() + "." + name
+		have, ours := p.have[key]
+		change := Change{Key: key, At: r.At, ID: have.ResourceID, Action: Unchanged}
+		switch {
+		case len(list) == 0 && !ours:
+			continue
+		case len(list) == 0: // deletions handles it
+			continue
+		case !ours:
+			change.Action = Create
+		case have.State != stateOf(list):
+			change.Action = Update
+			var before any
+			_ = json.Unmarshal([]byte(have.State), &before) // only shown
+			change.Fields = []Field{{Path: name, Before: before, After: list}}
+		}
+		changes = append(changes, change)
+	}
+	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(b.Key, a.Key) })
+	return changes
+}
+
+func stateOf(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "null"
+	}
+	return string(b)
+}
+
+// deletions are what the deployment holds and the bundle has no more.
+func (p *plan) deletions(in *Request) {
+	wanted := map[string]bool{}
+	for _, r := range in.Resources {
+		wanted[r.ID()] = true
+		wanted[r.ID()+".permissions"] = len(r.Permissions) > 0
+		wanted[r.ID()+".grants"] = len(r.Grants) > 0
+	}
+	for _, key := range sortedKeys(p.have) {
+		if !wanted[key] {
+			p.Resources = append(p.Resources, Change{Key: key, Action: Delete, ID: p.have[key].ResourceID})
+		}
+	}
+}
+
+func sortedKeys(m map[string]deployments.Resource) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (s *Service) planFiles(c *caller, in *Request, p *plan) {
+	p.TreeDigest = digestOf(in.Files)
+	before := map[string]File{}
+	for _, f := range s.filesOf(p.deployment.TreeDigest) {
+		before[f.Path] = f
+	}
+	for _, f := range in.Files {
+		old, there := before[f.Path]
+		switch {
+		case !there:
+			p.Files.Added = append(p.Files.Added, f.Path)
+		case old.SHA256 != f.SHA256 || old.Exec != f.Exec:
+			p.Files.Changed = append(p.Files.Changed, f.Path)
+		default:
+			p.Files.Unchanged++
+		}
+		delete(before, f.Path)
+	}
+	for name := range before {
+		p.Files.Removed = append(p.Files.Removed, name)
+	}
+	slices.Sort(p.Files.Removed)
+	p.Missing, p.Files.Bytes = s.missingBlobs(in.Files, in.Libraries)
+	if p.TreeDigest != "" && p.TreeDigest == p.deployment.TreeDigest {
+		if _, err := os.Stat(s.local(c.WorkspaceID, in.FilePath)); err != nil { // someone deleted the live files
+			p.Source = true
+		}
+	}
+}
+
+// reference is ${resources.jobs.x.id}.
+var reference = regexp.MustCompile(`\$\{resources\.([\w-]+)\.([\w-]+)\.([\w.-]+)\}`)
+
+// resolve replaces references in a resource's settings by what is known; in a
+// plan the rest is named unknown.
+func (p *plan) resolve(in *Request, r Resource, known map[string]map[string]any, planning bool) map[string]any {
+	replace := func(s string) any {
+		for ref, id := range p.lookups {
+			s = strings.ReplaceAll(s, ref, id)
+		}
+		if m := reference.FindStringSubmatch(s); m != nil && m[0] == s {
+			if v, ok := known[m[1]+"."+m[2]][m[3]]; ok {
+				if m[1] == "jobs" && (m[3] == "id" || m[3] == "job_id") {
+					return number(fmt.Sprint(v))
+				}
+				return v
+			}
+		}
+		return reference.ReplaceAllStringFunc(s, func(whole string) string {
+			m := reference.FindStringSubmatch(whole)
+			if v, ok := known[m[1]+"."+m[2]][m[3]]; ok {
+				return fmt.Sprint(v)
+			}
+			if planning {
+				return unknown
+			}
+			return whole
+		})
+	}
+	config, _ := walk(r.Config, replace).(map[string]any)
+	if r.Type == "jobs" {
+		p.decorate(in, config)
+	}
+	return config
+}
+
+// decorate adds what tells a bundle's job from one made by hand, and puts
+// stand-ins in the place of clusters that do not exist.
+func (p *plan) decorate(in *Request, config map[string]any) {
+	config["deployment"] = map[string]any{"kind": "BUNDLE", "metadata_file_path": in.StatePath + "/metadata.json"}
+	if _, ok := config["edit_mode"]; !ok {
+		config["edit_mode"] = "UI_LOCKED"
+	}
+	if _, ok := config["format"]; !ok {
+		config["format"] = "MULTI_TASK"
+	}
+	for _, task := range tasksOf(config) {
+		if id, ok := p.clusters[text(task["existing_cluster_id"])]; ok {
+			task["existing_cluster_id"] = id
+		}
+	}
+}
+
+// tasksOf lists a job's tasks and those inside of its loops.
+func tasksOf(config map[string]any) (tasks []map[string]any) {
+	list, _ := config["tasks"].([]any)
+	for _, v := range list {
+		task, _ := v.(map[string]any)
+		if task == nil {
+			continue
+		}
+		tasks = append(tasks, task)
+		if loop, _ := task["for_each_task"].(map[string]any); loop != nil {
+			if nested, _ := loop["task"].(map[string]any); nested != nil {
+				tasks = append(tasks, nested)
+			}
+		}
+	}
+	return tasks
+}
+
+// walk copies a document with every string replaced.
+func walk(v any, replace func(string) any) any {
+	switch v := v.(type) {
+	case string:
+		return replace(v)
+	case []any:
+		list := make([]any, len(v))
+		for i, item := range v {
+			list[i] = walk(item, replace)
+		}
+		return list
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for key, item := range v {
+			m[key] = walk(item, replace)
+		}
+		return m
+	}
+	return v
+}
+
+// sortResources puts resources in the order in which they can be made.
+func sortResources(list []Resource) (sorted []Resource, err error) {
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b Resource) int {
+		return slices.Index(kindOrder, a.Type) - slices.Index(kindOrder, b.Type)
+	})
+	byID := map[string]Resource{}
+	for _, r := range list {
+		byID[r.ID()] = r
+	}
+	state := map[string]int{}
+	var visit func(r Resource, path []string) error
+	visit = func(r Resource, path []string) error {
+		if state[r.ID()] == 2 {
+			return nil
+		}
+		if state[r.ID()] == 1 {
+			return wherry.Errorf(wherry.CodeInvalidParameter, "%s: resources need each other in a cycle: %s", r.At, strings.Join(append(path, r.ID()), " → "))
+		}
+		state[r.ID()] = 1
+		for _, m := range reference.FindAllStringSubmatch(stateOf(r.Config), -1) {
+			if needed, ok := byID[m[1]+"."+m[2]]; ok {
+				if err := visit(needed, append(path, r.ID())); err != nil {
+					return err
+				}
+			}
+		}
+		state[r.ID()] = 2
+		sorted = append(sorted, r)
+		return nil
+	}
+	for _, r := range list {
+		if err := visit(r, nil); err != nil {
+			return nil, err
+		}
+	}
+	return sorted, nil
+}
+
+// lookUp finds the ids of what variables name in the workspace.
+func lookUp(ctx context.Context, c *caller, lookups map[string]Lookup) (map[string]string, error) {
+	found := map[string]string{}
+	for ref, l := range lookups {
+		path, list, name, id := "", "", "name", "id"
+		switch l.Kind {
+		case "job":
+			path, list, id = "/api/2.2/jobs/list?name="+urlQuery(l.Name), "jobs", "job_id"
+		case "cluster":
+			path, list, name, id = "/api/2.1/clusters/list", "clusters", "cluster_name", "cluster_id"
+		case "service_principal":
+			path, list, name, id = "/api/2.0/preview/scim/v2/ServicePrincipals", "Resources", "displayName", "applicationId"
+		default:
+			return nil, wherry.NotImplemented("lookup of a " + l.Kind)
+		}
+		var doc map[string]any
+		if err := c.call(ctx, "GET", path, nil, &doc); err != nil {
+			return nil, err
+		}
+		items, _ := doc[list].([]any)
+		for _, v := range items {
+			item, _ := v.(map[string]any)
+			settings, _ := item["settings"].(map[string]any)
+			if text(item[name]) == l.Name || text(settings[name]) == l.Name {
+				found[ref] = idText(item[id])
+			}
+		}
+		if found[ref] == "" {
+			return nil, wherry.Errorf(wherry.CodeDoesNotExist, "there is no %s named %q in the workspace", strings.ReplaceAll(l.Kind, "_", " "), l.Name)
+		}
+	}
+	return found, nil
+}
+
+func idText(v any) string {
+	if f, ok := v.(float64); ok {
+		return fmt.Sprintf("%.0f", f)
+	}
+	return fmt.Sprint(v)
+}

@@ -1,0 +1,168 @@
+package deployments
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/wherry-ml/wherry/store/deployments"
+)
+
+// failed takes back what a version did and completes it as failed.
+func (s *Service) failed(ctx context.Context, v deployments.Version, reason string) error {
+	d, err := s.deploymentOf(ctx, v)
+	if err != nil {
+		return err
+	}
+	c, end, err := s.callerNamed(ctx, d.WorkspaceID, v.CreatedBy)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := s.takeBack(ctx, c, v); err != nil {
+		slog.Error("take back a deploy", "deployment", v.DeploymentID, "version", v.Version, "err", err)
+	}
+	return s.store.Fail(ctx, v, reason, v.CreatedBy)
+}
+
+// takeBack undoes a version's operations, the last one first.
+func (s *Service) takeBack(ctx context.Context, c *caller, v deployments.Version) error {
+	if err := s.orphans(ctx, c, v.DeploymentID); err != nil {
+		return err
+	}
+	ops, err := s.store.Operations(ctx, v.DeploymentID, v.Version)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := len(ops) - 1; i >= 0; i-- {
+		op := ops[i]
+		k := kinds[op.Kind]
+		var before, state map[string]any
+		_ = json.Unmarshal([]byte(op.Before), &before)
+		_ = json.Unmarshal([]byte(op.State), &state)
+		switch {
+		case op.Action == deployments.ActionCreate && op.Kind != "jobs" && op.ResourceID != "":
+			id := op.ResourceID
+			if op.Status == deployments.OperationPending && k.find != nil {
+				if id, err = k.find(ctx, c, state); err != nil || id == "" {
+					errs = append(errs, err)
+					continue
+				}
+			}
+			if live, err := k.get(ctx, c, id); err == nil && live != nil {
+				errs = append(errs, k.remove(ctx, c, id))
+			}
+		case (op.Action == deployments.ActionUpdate || op.Action == deployments.ActionBind) && before != nil:
+			if live, err := k.get(ctx, c, op.ResourceID); err == nil && live != nil && len(diff("", before, live, nil)) > 0 {
+				_, err := k.update(ctx, c, op.ResourceID, live, restorable(op.Kind, before, state))
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// restorable is what an update takes to bring old settings back: all of a job's,
+// of other kinds only the fields that the deploy set.
+func restorable(kind string, before, state map[string]any) map[string]any {
+	if kind == "jobs" {
+		return before
+	}
+	back := map[string]any{}
+	for key := range state {
+		if v, ok := before[key]; ok {
+			back[key] = v
+		}
+	}
+	return back
+}
+
+// orphans deletes jobs that carry a deployment's id and that it does not know
+// of: they were made by a deploy that was killed or failed.
+func (s *Service) orphans(ctx context.Context, c *caller, deploymentID string) error {
+	rows, err := s.store.Resources(ctx, deploymentID)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, r := range rows {
+		known[r.ResourceID] = r.Kind == "jobs" || known[r.ResourceID]
+	}
+	token := ""
+	for {
+		var page struct {
+			Jobs []struct {
+				ID       int64 `json:"job_id"`
+				Settings struct {
+					Deployment struct {
+						ID string `json:"deployment_id"`
+					} `json:"deployment"`
+				} `json:"settings"`
+			} `json:"jobs"`
+			Next string `json:"next_page_token"`
+		}
+		if err := c.call(ctx, "GET", "/api/2.2/jobs/list?limit=100&page_token="+urlQuery(token), nil, &page); err != nil {
+			if missing(err) { // a server without jobs
+				return nil
+			}
+			return err
+		}
+		for _, j := range page.Jobs {
+			id := fmt.Sprint(j.ID)
+			if j.Settings.Deployment.ID == deploymentID && !known[id] {
+				if err := removeJob(ctx, c, id); err != nil {
+					return err
+				}
+			}
+		}
+		if token = page.Next; token == "" {
+			return nil
+		}
+	}
+}
+
+// recover takes back what a killed server left half deployed, and puts the live
+// files of those deployments right.
+func (s *Service) recover(ctx context.Context) error {
+	list, err := s.store.Unfinished(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range list {
+		d, err := s.deploymentOf(ctx, v)
+		if err != nil {
+			return err
+		}
+		slog.Info("taking back a deploy that was broken off", "root", d.RootPath, "version", v.Version)
+		if err := s.failed(ctx, v, deployments.ReasonExpired); err != nil {
+			return err
+		}
+		if err := s.restoreFiles(d); err != nil {
+			return fmt.Errorf("restore the files of %s: %w", d.RootPath, err)
+		}
+	}
+	return nil
+}
+
+// restoreFiles puts the live tree of the database back, whatever a swap left.
+func (s *Service) restoreFiles(d deployments.Deployment) error {
+	if d.FilePath == "" {
+		return nil
+	}
+	if d.TreeDigest == "" {
+		return os.RemoveAll(s.local(d.WorkspaceID, d.FilePath))
+	}
+	_, finish, err := s.goLive(d.WorkspaceID, d.TreeDigest, d.FilePath, d.ID)
+	if err != nil {
+		return err
+	}
+	return finish()
+}
+
+func (s *Service) deploymentOf(ctx context.Context, v deployments.Version) (deployments.Deployment, error) {
+	return s.store.ByID(ctx, v.DeploymentID)
+}
