@@ -55,6 +55,7 @@ func rootCommand() *cobra.Command {
 		upCommand(),
 		setupCommand(),
 		agentCommand(),
+		mlflowCommand(),
 	)
 	return root
 }

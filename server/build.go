@@ -12,26 +12,32 @@ import (
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
 	catalogapi "github.com/wherry-ml/wherry/api/catalog"
-	mlflowapi "github.com/wherry-ml/wherry/api/mlflow"
 	deploymentsapi "github.com/wherry-ml/wherry/api/deployments"
+	jobsapi "github.com/wherry-ml/wherry/api/jobs"
+	mlflowapi "github.com/wherry-ml/wherry/api/mlflow"
+	"github.com/wherry-ml/wherry/api/oauth"
+	"github.com/wherry-ml/wherry/api/scim"
 	storageapi "github.com/wherry-ml/wherry/api/storage"
 	traceapi "github.com/wherry-ml/wherry/api/trace"
 	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
 	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/egress"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/catalog"
-	"github.com/wherry-ml/wherry/store/mlflow"
 	"github.com/wherry-ml/wherry/store/deployments"
+	"github.com/wherry-ml/wherry/store/jobs"
+	"github.com/wherry-ml/wherry/store/mlflow"
 	graph "github.com/wherry-ml/wherry/store/trace"
 	"github.com/wherry-ml/wherry/store/workspace"
 	"github.com/wherry-ml/wherry/trace"
 )
 
-// system is what build makes of the configuration: the two HTTP servers and
-// the loops that run beside them.
+// system is what build makes of the configuration: the two HTTP servers, the
+// proxy with the production host names, and the loops that run beside them.
 type system struct {
 	web, storage *http.Server
+	proxy        *egress.Proxy
 	loops        []func(context.Context) error
 }
 
@@ -44,12 +50,21 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 	}
 
 	// Who calls.
-	signIn := auth.New(db)
+	signIn := auth.New(db).Keys(cfg.State.Keys())
 	token, err := adminToken(cfg.State)
 	if err != nil {
 		return nil, err
 	}
 	if err := signIn.Bootstrap(ctx, token); err != nil {
+		return nil, err
+	}
+
+	issuer := oauth.New(db, signIn)
+	routes = append(routes, issuer.Routes()...)
+	routes = append(routes, scim.New(db).Routes()...)
+
+	// How tasks reach us: boxes' listeners are given to proxy.Serve.
+	if sys.proxy, err = egress.New(cfg.State); err != nil {
 		return nil, err
 	}
 
@@ -74,6 +89,7 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 	// Experiments, runs and models.
 	tracking := mlflow.New(db)
 	tracking.CheckSchema = catalog.CheckSchema
+	catalogs.Models = tracking
 	models, err := mlflowapi.New(mlflowapi.Config{Store: tracking, Artifacts: cfg.State.Artifacts(), Models: cfg.State.Models(), UI: mlflowapi.InstalledUI, Prefix: "/mlflow"})
 	if err != nil {
 		return nil, err
@@ -81,7 +97,7 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 	routes = append(routes, models.Routes()...)
 	files.Files = map[string]workspaceapi.FileHandler{"Models": models.Files, "WorkspaceInternal": models.Files}
 
-	lake, err := storageapi.New(db, cfg.State, verifyStorage)
+	lake, err := storageapi.New(db, cfg.State, signIn.VerifyStorage)
 	if err != nil {
 		return nil, err
 	}
@@ -92,24 +108,33 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 	deployAPI := deploymentsapi.New(db, deployed, cfg.State)
 	routes = append(routes, deployAPI.Routes()...)
 
+	// What runs.
+	runs := jobs.New(db)
+	runs.BaseURL = info.URL
+	sys.web = &http.Server{ReadHeaderTimeout: 30 * time.Second}
+	work := cfg.Compute
+	if work == nil {
+		clusters := newCompute(cfg, db, epoch, info, runs, deployed, boxes(sys.web))
+		sys.loops = append(sys.loops, clusters.Run)
+		work = func(*jobs.Store) scheduler.Compute { return clusters }
+	}
+	routes = append(routes, jobsapi.New(runs, cfg.State).Routes()...)
+	sys.loops = append(sys.loops, scheduler.New(runs, work(runs)).Run)
+
 	// What came of what.
 	tracer := trace.New(db, tables(catalogs, cfg.State))
 	routes = append(routes, traceapi.New(tracer, graph.New(db)).Routes()...)
 	sys.loops = append(sys.loops, tracer.Run)
 
-	_ = epoch
 	mux := api.NewMux(signIn, routes...)
 	if err := deployAPI.Start(ctx, mux); err != nil {
 		return nil, err
 	}
-	sys.web = &http.Server{Handler: hostCheck(mux), ReadHeaderTimeout: 30 * time.Second}
+	web := issuer.Around(mux)
+	sys.web = &http.Server{Handler: hostCheck(web), ReadHeaderTimeout: 30 * time.Second}
 	sys.storage = &http.Server{Handler: lake, ReadHeaderTimeout: 30 * time.Second}
+	sys.proxy.Handle(egress.Handlers{Web: sys.web.Handler, Workspace: web, Storage: lake, SignIn: issuer.Entra()})
 	return sys, nil
-}
-
-// verifyStorage refuses every bearer token until the issuer is wired.
-func verifyStorage(context.Context, string) (wherry.Identity, error) {
-	return wherry.Identity{}, wherry.Errorf(wherry.CodeUnauthenticated, "the token is not valid for storage")
 }
 
 // tables lists the catalog's Delta tables with the folders of those that lie

@@ -5,6 +5,7 @@ package mlflow
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"os"
@@ -21,8 +22,6 @@ type Config struct {
 	Store     *mlflow.Store
 	Artifacts string // folder of the artifacts that are served
 	Models    string // folder of Unity Catalog's model files; "" leaves that registry out
-	// SigningKey signs the URLs that files are uploaded and downloaded by.
-	SigningKey []byte
 	// Root is where experiments put artifacts that name no place: "" is our own
 	// store, served by us; `mlflow serve` may name another store's URI.
 	Root string
@@ -30,8 +29,6 @@ type Config struct {
 	UI func() string
 	// Prefix is where the UI and its API are mounted besides /ajax-api: "/mlflow" or "".
 	Prefix string
-	// Version is the mlflow version that /version tells.
-	Version string
 }
 
 // Service answers the API.
@@ -40,6 +37,9 @@ type Service struct {
 	store     *mlflow.Store
 	artifacts *os.Root
 	models    *os.Root
+	// key signs the URLs that files are uploaded and downloaded by; clients ask
+	// for new ones when a restart has made another key.
+	key []byte
 }
 
 // New opens the folders.
@@ -47,7 +47,8 @@ func New(cfg Config) (*Service, error) {
 	if cfg.UI == nil {
 		cfg.UI = func() string { return "" }
 	}
-	s := &Service{cfg: cfg, store: cfg.Store}
+	s := &Service{cfg: cfg, store: cfg.Store, key: make([]byte, 32)}
+	_, _ = rand.Read(s.key) // never fails (crypto/rand)
 	for _, d := range []struct {
 		path string
 		root **os.Root

@@ -127,9 +127,9 @@ type catalogModels struct {
 }
 
 func (s *Service) catList(ctx context.Context, in *catalogIn) (*catalogModels, error) {
-	filter := ""
+	filter, prefix := "", ""
 	if in.Catalog != "" {
-		prefix := in.Catalog + "."
+		prefix = in.Catalog + "."
 		if in.Schema != "" {
 			prefix += in.Schema + "."
 		}
@@ -142,7 +142,9 @@ func (s *Service) catList(ctx context.Context, in *catalogIn) (*catalogModels, e
 	list, next, err := s.store.SearchModels(ctx, mlflow.Account, mlflow.Page{Filter: filter, Max: n, Token: in.PageToken})
 	out := &catalogModels{Next: next}
 	for _, m := range list {
-		out.Models = append(out.Models, catalogView(m))
+		if strings.HasPrefix(m.Name, prefix) { // an _ in the pattern stands for any character
+			out.Models = append(out.Models, catalogView(m))
+		}
 	}
 	return out, err
 }

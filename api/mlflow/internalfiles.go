@@ -66,7 +66,7 @@ func (s *Service) signURL(ctx context.Context, method, p string) (*urlOut, error
 }
 
 func (s *Service) sign(method, place, expires string) string {
-	h := hmac.New(sha256.New, s.cfg.SigningKey)
+	h := hmac.New(sha256.New, s.key)
 	fmt.Fprintf(h, "%s\n%s\n%s", method, place, expires)
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/environment"
 )
 
 // contentPolicy lets the bundle run its own scripts and show what users made
@@ -16,6 +18,19 @@ import (
 const contentPolicy = "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; " +
 	"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; frame-src 'self' blob: data:; " +
 	"media-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+
+// clientVersion is the mlflow whose API this is.
+const clientVersion = "3.17.2"
+
+// InstalledUI is the folder of the pages in the Python environment, "" before
+// set-up.
+func InstalledUI() string {
+	e, err := environment.Open()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(e.SparkHome), "mlflow", "server", "js", "build") // beside package pyspark
+}
 
 // uiRoutes serve the web pages that the installed mlflow package brings, and
 // the calls that only they make.
@@ -83,7 +98,7 @@ func noTelemetry(context.Context, *api.Empty) (*telemetryOut, error) {
 
 func (s *Service) version(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain")
-	_, err := w.Write([]byte(s.cfg.Version))
+	_, err := w.Write([]byte(clientVersion))
 	return err
 }
 
