@@ -107,7 +107,7 @@ def _work(link: socket.socket) -> None:
         task.prepare()
         data, fds = _receive_all(link)
         code = task.run(json.loads(data), fds, link)
-        _leave(code, fds, link)
+        leave(code, fds, link)
     except BaseException:
         import traceback
 
@@ -117,7 +117,7 @@ def _work(link: socket.socket) -> None:
         os._exit(code)
 
 
-def _leave(code: int, fds: list[int], link: socket.socket) -> None:
+def leave(code: int, fds: list[int], link: socket.socket) -> None:
     """Say how the task ended before the kernel takes down the address space,
     which takes longer than many tasks."""
     null = os.open(os.devnull, os.O_WRONLY)

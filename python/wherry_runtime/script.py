@@ -30,7 +30,7 @@ def run(ctx: Context) -> int:
     started = time.monotonic()
     code = _run_user_code(ctx, run_wheel if ctx.kind == "wheel" else run_file)
     elapsed = round((time.monotonic() - started) * 1000)
-    _end_threads()
+    end_threads()
     ctx.events.write("finished", ok=code == 0, execution_ms=elapsed)
     return code
 
@@ -120,7 +120,7 @@ def _line_buffered(fd: int) -> Any:
     return open(fd, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
 
 
-def _end_threads() -> None:
+def end_threads() -> None:
     """What the interpreter does at its end: wait for threads, run atexit."""
     try:
         threading._shutdown()  # type: ignore[attr-defined]

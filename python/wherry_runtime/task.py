@@ -29,8 +29,6 @@ def prepare() -> None:
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = main
-    if names := sys.modules.get("wherry_runtime.names"):
-        main.__dict__.update(names.global_names())
     exec(compile("None", "<prepare>", "exec"), {})
 
 
@@ -61,6 +59,8 @@ def start(request: dict[str, Any], events: int, link: socket.socket) -> int:
     ctx = context.Context(request, Events(events), context.Control(link))
     context.current = ctx
     ctx.namespace = sys.modules["__main__"].__dict__
+    if ctx.kind != "notebook" and (shell := sys.modules.get("wherry_runtime.shell")):
+        shell.Shell.clear_instance()  # get_ipython() is None in scripts
     if os.environ.get("WHERRY_PATHS"):
         from wherry_runtime import paths
 

@@ -77,6 +77,8 @@ class Zygote:
         for stage in stages:
             for module in stage:
                 loaded += load(module)
+                if module == "wherry_runtime.shell" and loaded[-1:] == [module]:
+                    sys.modules[module].prepare()
                 self.serve(0)
             self.retire()
             self.fill()
