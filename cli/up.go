@@ -31,6 +31,7 @@ func upCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:8787", "address of the APIs and pages")
 	c.Flags().StringVar(&cfg.StorageListen, "storage-listen", "127.0.0.1:10000", "address of the plain storage endpoint")
+	c.Flags().StringVar(&cfg.ProxyListen, "proxy-listen", "", "address of the proxy that serves production host names (default: a free port, the same one each time)")
 	c.Flags().StringVar(&cfg.Database, "database", "", "postgres://… instead of SQLite in the state directory")
 	c.Flags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	return c

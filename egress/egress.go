@@ -49,8 +49,8 @@ type Proxy struct {
 }
 
 // New loads the installation's certificate authority, or makes it, and writes
-// the trust stores of Directory.
-func New(dir state.Dir, h Handlers) (*Proxy, error) {
+// the trust stores of Directory. Call Handle before Run.
+func New(dir state.Dir) (*Proxy, error) {
 	ca, err := openAuthority(dir.Keys())
 	if err != nil {
 		return nil, fmt.Errorf("certificate authority: %w", err)
@@ -58,12 +58,16 @@ func New(dir state.Dir, h Handlers) (*Proxy, error) {
 	if err := ca.writeTrust(Directory(dir)); err != nil {
 		return nil, fmt.Errorf("trust store: %w", err)
 	}
-	p := &Proxy{handlers: h, ca: ca, upstream: httpproxy.FromEnvironment().ProxyFunc(), own: map[string]bool{}, plain: newQueue(), secure: newQueue(),
+	p := &Proxy{ca: ca, upstream: httpproxy.FromEnvironment().ProxyFunc(), own: map[string]bool{}, plain: newQueue(), secure: newQueue(),
 		incoming: make(chan net.Listener), ended: make(chan struct{})}
 	p.forward = p.newForward()
 	p.tls = p.tlsConfig()
 	return p, nil
 }
+
+// Handle says who answers. Parts that need the proxy are made before those that
+// answer for it, so this comes later than New.
+func (p *Proxy) Handle(h Handlers) { p.handlers = h }
 
 // Run serves programs outside of sandboxes on l, and what Serve is given,
 // until ctx ends. It is called once.

@@ -55,10 +55,11 @@ func running(t *testing.T) (*egress.Proxy, state.Dir, string) {
 	if err := dir.Create(); err != nil {
 		t.Fatal(err)
 	}
-	p, err := egress.New(dir, egress.Handlers{Web: named("web"), Workspace: named("workspace"), Storage: named("storage"), SignIn: named("sign-in")})
+	p, err := egress.New(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.Handle(egress.Handlers{Web: named("web"), Workspace: named("workspace"), Storage: named("storage"), SignIn: named("sign-in")})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +271,7 @@ func TestTrust(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := egress.New(dir, egress.Handlers{}); err != nil {
+	if _, err := egress.New(dir); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.Stat(store)

@@ -22,6 +22,7 @@ import (
 	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/egress"
+	"github.com/wherry-ml/wherry/scheduler"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/catalog"
@@ -111,10 +112,9 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 	// What runs.
 	runs := jobs.New(db)
 	runs.BaseURL = info.URL
-	sys.web = &http.Server{ReadHeaderTimeout: 30 * time.Second}
 	work := cfg.Compute
 	if work == nil {
-		clusters := newCompute(cfg, db, epoch, info, runs, deployed, boxes(sys.web))
+		clusters := newCompute(cfg, db, epoch, info, runs, deployed, sys.proxy)
 		sys.loops = append(sys.loops, clusters.Run)
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
 	}

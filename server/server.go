@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -15,8 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/scheduler"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/jobs"
 )
 
 // Config is what `wherry up` takes.
@@ -24,14 +27,19 @@ type Config struct {
 	State         state.Dir
 	Listen        string // host:port of the APIs and pages; port 0 takes a free one
 	StorageListen string // host:port of the plain storage endpoint
+	ProxyListen   string // host:port of the proxy; "" is the last one's if it is free, else any
 	Database      string // postgres://…; "" is SQLite in the state directory
 	Ready         func(Info)
+	// Compute runs attempts in the place of this machine's clusters: for tests
+	// of what is around them. nil is the clusters.
+	Compute func(*jobs.Store) scheduler.Compute
 }
 
 // Info is what DIR/server.json holds.
 type Info struct {
 	URL        string `json:"url"`
 	StorageURL string `json:"storage_url"`
+	ProxyURL   string `json:"proxy_url"`
 	PID        int    `json:"pid"`
 }
 
@@ -56,6 +64,11 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer storageListener.Close()
+	proxyListener, err := listenProxy(cfg)
+	if err != nil {
+		return err
+	}
+	defer proxyListener.Close()
 
 	db, err := store.Open(ctx, cfg.databaseURL())
 	if err != nil {
@@ -66,7 +79,10 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	info := Info{URL: "http://" + listener.Addr().String(), StorageURL: "http://" + storageListener.Addr().String(), PID: os.Getpid()}
+	info := Info{
+		URL: "http://" + listener.Addr().String(), StorageURL: "http://" + storageListener.Addr().String(),
+		ProxyURL: "http://" + proxyListener.Addr().String(), PID: os.Getpid(),
+	}
 	sys, err := build(ctx, cfg, db, epoch, info)
 	if err != nil {
 		return err
@@ -75,6 +91,7 @@ func Run(ctx context.Context, cfg Config) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return serve(ctx, sys.web, listener) })
 	g.Go(func() error { return serve(ctx, sys.storage, storageListener) })
+	g.Go(func() error { return sys.proxy.Run(ctx, proxyListener) })
 	for _, loop := range sys.loops {
 		g.Go(func() error { return loop(ctx) })
 	}
@@ -93,6 +110,23 @@ func (c Config) databaseURL() string {
 		return c.Database
 	}
 	return "sqlite://" + c.State.Path("wherry.db")
+}
+
+// listenProxy opens the proxy's port. Programs outside of sandboxes have it in
+// their environment and outlive us, so it stays the same if it can.
+func listenProxy(cfg Config) (net.Listener, error) {
+	if cfg.ProxyListen != "" {
+		return listen(cfg.ProxyListen, "--proxy-listen")
+	}
+	var last Info
+	if b, err := os.ReadFile(cfg.State.Path("server.json")); err == nil && json.Unmarshal(b, &last) == nil {
+		if addr, ok := strings.CutPrefix(last.ProxyURL, "http://"); ok {
+			if l, err := listen(addr, "--proxy-listen"); err == nil {
+				return l, nil
+			}
+		}
+	}
+	return listen("127.0.0.1:0", "--proxy-listen")
 }
 
 func lockState(dir state.Dir) (*os.File, error) {
