@@ -314,3 +314,24 @@ func TestStoredKinds(t *testing.T) {
 	_, err = w.Connections.ListAll(ctx, sdk.ListConnectionsRequest{})
 	wantCode(t, err, 501, "NOT_IMPLEMENTED")
 }
+
+func TestSchemaWithModels(t *testing.T) {
+	t.Parallel()
+	ctx, s := context.Background(), servertest.Start(t, nil)
+	w := workspaceClient(t, s)
+	must(w.Schemas.Create(ctx, sdk.CreateSchema{CatalogName: "workspace", Name: "ml"}))(t)
+	for _, schema := range []string{"ml", "default"} {
+		must(w.RegisteredModels.Create(ctx, sdk.CreateRegisteredModelRequest{CatalogName: "workspace", SchemaName: schema, Name: "churn"}))(t)
+	}
+	err := w.Schemas.DeleteByFullName(ctx, "workspace.ml")
+	wantCode(t, err, 400, "INVALID_STATE")
+	_, err = w.Schemas.Update(ctx, sdk.UpdateSchema{FullName: "workspace.ml", NewName: "other"})
+	wantCode(t, err, 501, "NOT_IMPLEMENTED")
+	if err := w.Schemas.Delete(ctx, sdk.DeleteSchemaRequest{FullName: "workspace.ml", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.RegisteredModels.GetByFullName(ctx, "workspace.ml.churn"); !errors.Is(err, apierr.ErrNotFound) {
+		t.Errorf("the model of a dropped schema: %v", err)
+	}
+	must(w.RegisteredModels.GetByFullName(ctx, "workspace.default.churn"))(t)
+}

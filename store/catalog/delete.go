@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"path"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -106,6 +107,9 @@ func (s *Store) remove(tx *store.Tx, n *wherry.Securable) error {
 	}
 	if n.Kind == wherry.SecurableSchema && s.Models != nil {
 		if err := s.Models.DropModels(tx, n.Catalog, n.Name); err != nil {
+			return err
+		}
+		if err := noteMove(tx, path.Join("models", n.Catalog, n.Name), ""); err != nil {
 			return err
 		}
 	}
