@@ -119,6 +119,7 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
 	}
 	routes = append(routes, jobsapi.New(runs, cfg.State).Routes()...)
+	files.Objects = permissionObjects(runs, tracking)
 	sys.loops = append(sys.loops, scheduler.New(runs, work(runs)).Run)
 
 	// What came of what.

@@ -19,6 +19,7 @@ import (
 	"github.com/databricks/databricks-sdk-go/service/catalog"
 	"github.com/databricks/databricks-sdk-go/service/files"
 	"github.com/databricks/databricks-sdk-go/service/iam"
+	"github.com/databricks/databricks-sdk-go/service/jobs"
 	"github.com/databricks/databricks-sdk-go/service/settings"
 	"github.com/databricks/databricks-sdk-go/service/workspace"
 
@@ -309,6 +310,27 @@ func TestPermissions(t *testing.T) {
 	conf := must(w.WorkspaceConf.GetStatus(ctx, settings.GetStatusRequest{Keys: "enableIpAccessLists"}))(t)
 	if (*conf)["enableIpAccessLists"] != "true" {
 		t.Errorf("conf %v", conf)
+	}
+}
+
+func TestPermissionsOfJobs(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	w, _ := start(t)
+	job := must(w.Jobs.Create(ctx, jobs.CreateJob{Name: "j"}))(t)
+	id := fmt.Sprint(job.JobId)
+	got := must(w.Permissions.Get(ctx, iam.GetPermissionRequest{RequestObjectType: "jobs", RequestObjectId: id}))(t)
+	if owner(got) != "admin@localhost" || got.ObjectType != "job" {
+		t.Errorf("a new job has %+v", got)
+	}
+	got = must(w.Permissions.Set(ctx, iam.SetObjectPermissions{RequestObjectType: "jobs", RequestObjectId: id,
+		AccessControlList: []iam.AccessControlRequest{{GroupName: "users", PermissionLevel: "CAN_MANAGE_RUN"}}}))(t)
+	if owner(got) != "admin@localhost" || len(got.AccessControlList) != 3 {
+		t.Errorf("after a list without an owner %+v", got)
+	}
+	_, err := w.Permissions.Get(ctx, iam.GetPermissionRequest{RequestObjectType: "jobs", RequestObjectId: "424242"})
+	if !errors.Is(err, apierr.ErrNotFound) {
+		t.Errorf("a job that is not there: %v", err)
 	}
 }
 
