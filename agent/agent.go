@@ -16,9 +16,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/wherry-ml/wherry/agent/protocol"
+	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/task"
 )
 
@@ -28,6 +27,8 @@ type Agent struct {
 	config protocol.Config
 	token  string
 	build  string
+	paths  string
+	box    *sandbox.Box
 	python *python
 	end    context.CancelFunc
 	work   sync.WaitGroup // tasks and connections
@@ -55,20 +56,22 @@ func Run(ctx context.Context, dir, build string, ready *os.File) error {
 	if _, err := os.Stat(filepath.Join(dir, protocol.EndedFile)); err == nil {
 		return errors.New("the server has given this agent up")
 	}
+	if err := lock.Truncate(0); err == nil {
+		_, _ = fmt.Fprintln(lock, os.Getpid()) // for people
+	}
 	a, err := open(dir, build)
 	if err != nil {
 		return err
 	}
-	// Orphans of the tasks come to us and not to init, so that we can wait for them.
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("become subreaper: %w", err)
-	}
 	ctx, a.end = context.WithCancel(ctx)
 	defer a.end()
-	if err := a.startPython(ctx); err != nil {
+	if err := a.startBox(ctx); err != nil {
 		return err
 	}
-	defer a.python.stop()
+	defer a.box.Close()
+	if err := a.startPython(); err != nil {
+		return err
+	}
 	return a.listen(ctx, ready)
 }
 
@@ -142,8 +145,8 @@ func (a *Agent) listen(ctx context.Context, ready *os.File) error {
 		t.Cancel()
 	}
 	a.mu.Unlock()
-	a.python.stop()
 	a.work.Wait()
+	a.python.stop()
 	return nil
 }
 

@@ -2,17 +2,16 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/wherry-ml/wherry/agent/protocol"
+	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/task"
 )
 
@@ -28,11 +27,10 @@ type python struct {
 
 type zygote struct {
 	*task.Zygote
-	wait func() // returns when the process is reaped
-	kill func()
+	process *sandbox.Process
 }
 
-func (p *python) zygote(context.Context) (*task.Zygote, error) {
+func (p *python) zygote() (*task.Zygote, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
@@ -41,7 +39,7 @@ func (p *python) zygote(context.Context) (*task.Zygote, error) {
 	if p.current != nil {
 		select {
 		case <-p.current.Done():
-			p.current.wait()
+			_, _ = p.current.process.Wait()
 			p.current = nil
 		default:
 			return p.current.Zygote, nil
@@ -55,25 +53,25 @@ func (p *python) zygote(context.Context) (*task.Zygote, error) {
 	return z.Zygote, nil
 }
 
-// stop ends the zygote and with it every task.
+// stop ends the zygote; its tasks have been canceled before.
 func (p *python) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stopped = true
 	if p.current != nil {
 		_ = p.current.Close()
-		p.current.kill()
-		p.current.wait()
+		_ = p.current.process.Kill()
+		_, _ = p.current.process.Wait()
 		p.current = nil
 	}
 }
 
-func (a *Agent) startPython(ctx context.Context) error {
+func (a *Agent) startPython() error {
 	a.python = &python{start: a.startZygote}
 	if a.config.Python == "" {
 		return nil
 	}
-	_, err := a.python.zygote(ctx)
+	_, err := a.python.zygote()
 	return err
 }
 
@@ -88,49 +86,55 @@ func (a *Agent) startZygote() (*zygote, error) {
 		return nil, err
 	}
 	defer log.Close()
-	c := exec.Command(a.config.Python, "-m", a.config.Zygote)
-	c.Stdout, c.Stderr, c.ExtraFiles = log, log, []*os.File{theirs}
-	c.Dir = "/"
-	for k, v := range a.taskEnv(protocol.Task{}, a.inside(filepath.Join(a.dir, protocol.RunDir))) {
+	c := sandbox.Command{
+		Argv: []string{a.config.Python, "-m", a.config.Zygote}, Dir: "/", KeepCaps: true,
+		Files: []*os.File{nil, log, log, theirs},
+	}
+	for k, v := range a.taskEnv(protocol.Task{}, a.box.Path(protocol.InsideRun)) {
 		c.Env = append(c.Env, k+"="+v)
 	}
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := startOnThread(c); err != nil {
+	p, err := a.box.Exec(c)
+	if err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("start %s: %w", a.config.Python, err)
 	}
-	exited := make(chan struct{})
-	a.work.Go(func() { _ = c.Wait(); close(exited) })
-	return &zygote{Zygote: task.NewZygote(ours), wait: func() { <-exited }, kill: func() { _ = c.Process.Kill() }}, nil
+	return &zygote{Zygote: task.NewZygote(ours), process: p}, nil
 }
 
-// startOnThread starts c from a thread that ends only with the process:
-// Pdeathsig is sent when the thread that forked ends.
-var forks = sync.OnceValue(func() chan<- func() {
-	queue := make(chan func())
-	go func() {
-		runtime.LockOSThread() // never unlocked
-		for f := range queue {
-			f()
-		}
-	}()
-	return queue
-})
-
-func startOnThread(c *exec.Cmd) error {
-	done := make(chan error)
-	forks() <- func() { done <- c.Start() }
-	return <-done
-}
-
-// inside is where the box shows a file of the agent's own folder.
-func (a *Agent) inside(name string) string { return name }
-
-// real is where a path of the view is for a process without the view.
-func (a *Agent) real(name string) string {
-	return strings.TrimSuffix(a.config.Workspace, "/") + strings.TrimPrefix(name, "/Workspace")
+// inside is where the box shows a file of the agent's run folder.
+func (a *Agent) inside(name string) string {
+	return a.box.Path(protocol.InsideRun + strings.TrimPrefix(name, filepath.Join(a.dir, protocol.RunDir)))
 }
 
 func (a *Agent) sendListeners(conn *protocol.Conn) error {
-	return conn.Send(protocol.Message{Type: protocol.Listeners})
+	files := a.box.Listeners()
+	m := protocol.Message{Type: protocol.Listeners}
+	for _, f := range files {
+		m.Names = append(m.Names, f.Name())
+	}
+	return conn.Send(m, files...)
+}
+
+func (a *Agent) startBox(ctx context.Context) error {
+	for _, b := range a.config.Box.View.Binds {
+		if !strings.HasPrefix(b.Src, a.dir) {
+			continue
+		}
+		if err := os.MkdirAll(b.Src, 0o700); err != nil {
+			return err
+		}
+	}
+	box, err := sandbox.Start(ctx, a.config.Box)
+	if err != nil {
+		return err
+	}
+	a.box = box
+	// Where the paths of the view are, for Python in a box without one.
+	real := map[string]string{}
+	for _, b := range a.config.Box.View.Binds {
+		real[b.Dst] = b.Src
+	}
+	b, err := json.Marshal(real)
+	a.paths = string(b)
+	return err
 }

@@ -58,7 +58,7 @@ func (a *Agent) execute(ctx context.Context, t *task.Task) error {
 	if a.config.Python == "" {
 		return t.Fail("DRIVER_ERROR", "there is no Python environment for this task: run `wherry setup`")
 	}
-	z, err := a.python.zygote(ctx)
+	z, err := a.python.zygote()
 	if err != nil {
 		return t.Fail("DRIVER_ERROR", "Python could not be started: "+err.Error())
 	}
@@ -68,11 +68,15 @@ func (a *Agent) execute(ctx context.Context, t *task.Task) error {
 func (a *Agent) spec(pt protocol.Task, spool *task.Spool, folder string) task.Spec {
 	inside := a.inside(folder)
 	s := task.Spec{
-		Task: pt, Spool: spool, Folder: folder, Inside: inside,
+		Isolate: a.box.Isolated(),
+		Task:    pt, Spool: spool, Folder: folder, Inside: inside,
 		Env: a.taskEnv(pt, inside), Cwd: inside, OutputLimit: a.config.OutputLimit,
 	}
 	if path.IsAbs(pt.Path) {
-		s.Cwd = a.real(path.Dir(pt.Path))
+		s.Cwd = a.box.Path(path.Dir(pt.Path))
+	}
+	if pt.Tree != nil {
+		s.Tree = &task.TreeMount{Src: path.Join(protocol.InsideTrees, pt.Tree.Digest), Dst: pt.Tree.Root, Upper: inside}
 	}
 	return s
 }
@@ -82,9 +86,12 @@ func (a *Agent) taskEnv(pt protocol.Task, inside string) map[string]string {
 		"PATH":             filepath.Dir(a.config.Python) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME":             inside,
 		"LANG":             "C.UTF-8",
-		"PYTHONPATH":       a.config.PythonPath,
+		"PYTHONPATH":       a.box.Path(a.config.PythonPath),
 		"DATABRICKS_HOST":  pt.APIURL,
 		"DATABRICKS_TOKEN": pt.Token,
+	}
+	if !a.box.Isolated() {
+		env["WHERRY_PATHS"] = a.paths
 	}
 	maps.Copy(env, a.config.Env)
 	maps.Copy(env, pt.Env)

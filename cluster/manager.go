@@ -17,6 +17,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/agent/protocol"
+	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/compute"
@@ -44,7 +45,9 @@ type Trees interface {
 type Runtime struct {
 	Python     string // the interpreter
 	PythonPath string // where package wherry_runtime is
-	Name       string // for people: "Python 3.11, Spark 4.2.0, …"
+	// Keep is what tasks must see of it below hidden folders: prefixes, jars, Java.
+	Keep []string
+	Name string // for people: "Python 3.11, Spark 4.2.0, …"
 }
 
 // Config is what a Manager needs.
@@ -65,6 +68,14 @@ type Config struct {
 	Serve func(name string, l net.Listener)
 	// Executable is what agents run, "" for this process's own.
 	Executable string
+	// Listen names loopback addresses, beside URL's, that boxes open inside for
+	// us; Hosts are names that lead there; Binds is what is shown beside the
+	// usual.
+	Listen []string
+	Hosts  map[string]string
+	Binds  []sandbox.Bind
+	// Plain asks for boxes without namespaces: for tests.
+	Plain bool
 	// Env is set in every process of every cluster.
 	Env map[string]string
 	// AgentIdle is how long an agent stays without a server and without work.
@@ -106,7 +117,7 @@ func New(cfg Config) *Manager {
 // then go on in their agents.
 func (m *Manager) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	if err := m.recover(ctx); err != nil {
+	if err := m.recover(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("recover compute: %w", err)
 	}
 	tick := time.NewTicker(30 * time.Second)

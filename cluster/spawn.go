@@ -11,15 +11,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/wherry-ml/wherry/agent/protocol"
 	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/state"
 )
 
@@ -62,8 +65,8 @@ func (m *Manager) spawn(ctx context.Context, s shape, lease string) (*remote, er
 
 func (m *Manager) agentConfig(id string, s shape, rt Runtime) protocol.Config {
 	c := protocol.Config{
-		ID: id, WorkspaceID: s.workspaceID, Shape: s.key, Python: rt.Python, PythonPath: rt.PythonPath, Zygote: "wherry_runtime.zygote",
-		Workspace: m.cfg.State.Workspace(s.workspaceID), Env: map[string]string{}, IdleMillis: m.cfg.AgentIdle.Milliseconds(),
+		ID: id, WorkspaceID: s.workspaceID, Shape: s.key, Python: rt.Python, PythonPath: protocol.InsidePython, Zygote: "wherry_runtime.zygote",
+		Box: m.box(id, s, rt), Env: map[string]string{}, IdleMillis: m.cfg.AgentIdle.Milliseconds(),
 		OutputLimit: 200 << 20, Cores: s.cores, MemoryMB: s.memoryMB, SparkConf: s.conf,
 	}
 	for k, v := range m.cfg.Env {
@@ -75,13 +78,46 @@ func (m *Manager) agentConfig(id string, s shape, rt Runtime) protocol.Config {
 	return c
 }
 
+// box is what the processes of a cluster see of this machine.
+func (m *Manager) box(id string, s shape, rt Runtime) sandbox.Spec {
+	st, dir := m.cfg.State, m.cfg.State.Agent(id)
+	view := sandbox.View{
+		Binds: append([]sandbox.Bind{
+			{Src: st.Workspace(s.workspaceID), Dst: "/Workspace"},
+			{Src: st.DBFS(s.workspaceID), Dst: "/dbfs"},
+			{Src: st.Volumes(), Dst: "/Volumes"},
+			{Src: filepath.Join(dir, "disk"), Dst: "/local_disk0"},
+			{Src: filepath.Join(dir, protocol.RunDir), Dst: protocol.InsideRun},
+			{Src: st.Managed(), Dst: protocol.InsideManaged},
+			{Src: st.Trees(), Dst: protocol.InsideTrees, ReadOnly: true},
+			{Src: rt.PythonPath, Dst: protocol.InsidePython, ReadOnly: true},
+		}, m.cfg.Binds...),
+		Hide: []string{string(st)},
+		Keep: rt.Keep,
+		Temp: filepath.Join(dir, "tmp"),
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		view.Hide = append(view.Hide, home)
+	}
+	listen := slices.Clone(m.cfg.Listen)
+	if u, err := url.Parse(m.cfg.URL); err == nil {
+		listen = append(listen, u.Host)
+	}
+	return sandbox.Spec{
+		Plain: m.cfg.Plain, View: view, Hosts: m.cfg.Hosts, HostsFile: filepath.Join(dir, "hosts"), Listen: listen,
+		Log: filepath.Join(dir, "box.log"),
+	}
+}
+
 func (m *Manager) writeAgent(dir string, c protocol.Config) error {
 	b, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err
 	}
 	return errors.Join(
-		os.MkdirAll(dir, 0o700),
+		os.MkdirAll(filepath.Join(dir, "tmp"), 0o700),
+		os.MkdirAll(m.cfg.State.Workspace(c.WorkspaceID), 0o700),
+		os.MkdirAll(m.cfg.State.DBFS(c.WorkspaceID), 0o700),
 		os.WriteFile(filepath.Join(dir, protocol.ConfigFile), b, 0o600),
 		os.WriteFile(filepath.Join(dir, protocol.TokenFile), []byte(auth.NewToken("")), 0o600),
 	)

@@ -184,8 +184,8 @@ func (c *Conn) fill() error {
 			return ferr
 		}
 	}
-	c.buf = append(c.buf, c.chunk[:n]...)
-	if n > 0 {
+	if n > 0 { // it is -1 with an error
+		c.buf = append(c.buf, c.chunk[:n]...)
 		return nil
 	}
 	if err == nil {

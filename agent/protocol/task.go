@@ -1,6 +1,10 @@
 package protocol
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/wherry-ml/wherry/sandbox"
+)
 
 // Kinds of task that a zygote runs.
 const (
@@ -63,8 +67,8 @@ type Tree struct {
 type Config struct {
 	ID          string `json:"id"`
 	WorkspaceID int64  `json:"workspace_id"`
-	// Workspace is the tree behind /Workspace.
-	Workspace string `json:"workspace"`
+	// Box is where all of the cluster's processes run.
+	Box sandbox.Spec `json:"box"`
 	// Python is the interpreter of the runtime, "" if it has not been set up.
 	Python string `json:"python"`
 	// PythonPath is where package wherry_runtime is.
@@ -82,6 +86,15 @@ type Config struct {
 	Shape     string            `json:"shape"`
 	SparkConf map[string]string `json:"spark_conf,omitempty"`
 }
+
+// Where the box shows what it is given beside /Workspace, /Volumes and /dbfs.
+const (
+	InsideRun     = "/run/wherry/run"     // the agent's own run folder
+	InsideTrees   = "/run/wherry/trees"   // deployed trees by digest
+	InsideManaged = "/run/wherry/managed" // the files of managed tables
+	InsideCA      = "/run/wherry/ca"      // bundle.pem, truststore.p12
+	InsidePython  = "/run/wherry/python"  // package wherry_runtime
+)
 
 // Names in an agent's folder.
 const (

@@ -1,0 +1,164 @@
+//go:build linux
+
+package cluster_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/cluster"
+)
+
+func TestScript(t *testing.T) {
+	s := newSite(t, nil)
+	r := s.run(s.script("hello.py", "import os, sys\nprint('hello', sys.argv[1:], os.getcwd())\n", "a", "b c"))
+	if r.State != wherry.ResultSuccess || r.Code != "SUCCESS" || r.SourceDigest == "" {
+		t.Errorf("result: %+v", r)
+	}
+	if got, want := s.output(1), "hello ['a', 'b c'] /Workspace\n"; got != want {
+		t.Errorf("output %q, want %q", got, want)
+	}
+	a, err := s.compute.Attempt(context.Background(), 1)
+	if err != nil || !a.Done || a.Offsets.Out != int64(len(s.output(1))) {
+		t.Errorf("stored %+v, %v", a, err)
+	}
+}
+
+// TestEndings: how a process ends, and what is said of it.
+func TestEndings(t *testing.T) {
+	s := newSite(t, nil)
+	for _, c := range []struct {
+		name, source, state, code, message string
+	}{
+		{"zero", "import sys; sys.exit(0)", "SUCCESS", "SUCCESS", ""},
+		{"three", "import sys; sys.exit(3)", "FAILED", "RUN_EXECUTION_ERROR", "SystemExit: 3"},
+		{"text", "import sys; sys.exit('no data')", "FAILED", "RUN_EXECUTION_ERROR", "SystemExit: no data"},
+		{"raise", "def f(): raise ValueError('bad')\nf()", "FAILED", "RUN_EXECUTION_ERROR", "ValueError: bad"},
+		{"hard exit", "import os; os._exit(4)", "FAILED", "RUN_EXECUTION_ERROR", "the task's process ended with exit code 4"},
+		{"killed", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "FAILED", "RUN_EXECUTION_ERROR", "the task's process was killed by the kernel (out of memory?)"},
+		{"crash", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "FAILED", "RUN_EXECUTION_ERROR", "the task's process was killed by signal 11 (segmentation fault)"},
+		{"syntax", "def", "FAILED", "RUN_EXECUTION_ERROR", "SyntaxError"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := s.run(s.script(strings.ReplaceAll(c.name, " ", "_")+".py", c.source))
+			if r.State != c.state || r.Code != c.code || !strings.HasPrefix(r.Message, c.message) {
+				t.Errorf("%+v", r)
+			}
+			if c.name == "raise" && !strings.Contains(r.Trace, "in f") {
+				t.Errorf("trace %q", r.Trace)
+			}
+		})
+	}
+}
+
+func TestNoFile(t *testing.T) {
+	s := newSite(t, nil)
+	a := s.script("there.py", "")
+	a.Task = []byte(`{"spark_python_task":{"python_file":"/Workspace/absent.py"}}`)
+	if r := s.run(a); r.Code != wherry.TermNotFound || !strings.Contains(r.Message, "/Workspace/absent.py") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestNoPython: an installation that was not set up says what to do.
+func TestNoPython(t *testing.T) {
+	s := newSite(t, func(c *cluster.Config) {
+		c.Runtime = func(context.Context) (cluster.Runtime, error) {
+			return cluster.Runtime{}, wherry.Errorf(wherry.CodeInvalidState, "there is no Python environment: run `wherry setup`")
+		}
+	})
+	if r := s.run(s.script("a.py", "")); r.State != wherry.ResultFailed || !strings.Contains(r.Message, "wherry setup") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestLargeOutput(t *testing.T) {
+	s := newSite(t, nil)
+	r := s.run(s.script("large.py", "import sys\nfor i in range(50): sys.stdout.write(('%07d' % i) * (1 << 17) + '\\n'); sys.stdout.write('x' * 131071 + '\\n')\n"))
+	if r.State != wherry.ResultSuccess {
+		t.Fatalf("%+v", r)
+	}
+	out := s.output(1)
+	if want := 50 * (7<<17 + 1 + 131072); len(out) != want {
+		t.Errorf("%d bytes came, want %d", len(out), want)
+	}
+}
+
+// TestCancel: nothing of a canceled task lives on, not even what left its
+// session.
+func TestCancel(t *testing.T) {
+	s := newSite(t, nil)
+	mark := filepath.Join(s.dir.Workspace(1), "mark")
+	a := s.script("tree.py", `
+import os, subprocess, sys, time
+subprocess.Popen(["setsid", "sh", "-c", "exec >/dev/null 2>&1; while :; do date +%N > /Workspace/mark; sleep 0.01; done"])
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(600)
+while not os.path.exists("/Workspace/mark"): time.sleep(0.01)
+print("ready", flush=True)
+time.sleep(600)
+`)
+	woken, stop := s.db.Watch(fmt.Sprintf("output:%d", a.RunID))
+	defer stop()
+	s.start(a)
+	select {
+	case <-woken: // "ready" is stored
+	case <-time.After(patience):
+		t.Fatal("the task said nothing")
+	}
+	if err := s.Cancel(context.Background(), a.RunID); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.result(a.RunID); r.State != wherry.ResultCanceled || r.Code != wherry.TermUserCanceled {
+		t.Errorf("%+v", r)
+	}
+	if err := os.Remove(mark); err != nil {
+		t.Fatal(err)
+	}
+	// Another task of the agent waits longer than the loop's period.
+	if r := s.run(s.script("wait.py", "import os, time\ntime.sleep(0.3)\nassert not os.path.exists('/Workspace/mark')\n")); r.State != wherry.ResultSuccess {
+		t.Errorf("a process of the canceled task lives: %+v", r)
+	}
+	if err := s.Cancel(context.Background(), a.RunID); err != nil {
+		t.Errorf("cancel again: %v", err)
+	}
+}
+
+// TestAgentKilled: the attempt ends, says why, and the next one gets a new agent.
+func TestAgentKilled(t *testing.T) {
+	s := newSite(t, nil)
+	a := s.script("long.py", "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+	woken, stop := s.db.Watch(fmt.Sprintf("output:%d", a.RunID))
+	defer stop()
+	s.start(a)
+	select {
+	case <-woken:
+	case <-time.After(patience):
+		t.Fatal("the task said nothing")
+	}
+	s.killAgent(a.RunID)
+	if r := s.result(a.RunID); r.State != wherry.ResultFailed || r.Code != "DRIVER_ERROR" || !strings.Contains(r.Message, "agent of the cluster ended unexpectedly") {
+		t.Errorf("%+v", r)
+	}
+	if got := s.output(a.RunID); got != "begun\n" {
+		t.Errorf("output %q", got)
+	}
+	if r := s.run(s.script("next.py", "print('next')")); r.State != wherry.ResultSuccess {
+		t.Errorf("next run: %+v", r)
+	}
+}
+
+func BenchmarkWarmTask(b *testing.B) {
+	s := newSite(b, nil)
+	s.run(s.script("one.py", "print(1)"))
+	for b.Loop() {
+		s.run(s.script("one.py", "print(1)"))
+	}
+}
