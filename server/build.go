@@ -32,6 +32,7 @@ import (
 	graph "github.com/wherry-ml/wherry/store/trace"
 	"github.com/wherry-ml/wherry/store/workspace"
 	"github.com/wherry-ml/wherry/trace"
+	"github.com/wherry-ml/wherry/trigger"
 )
 
 // system is what build makes of the configuration: the two HTTP servers, the
@@ -81,7 +82,8 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 	routes = append(routes, catalogAPI.Routes()...)
 	sys.loops = append(sys.loops, catalogAPI.Run)
 
-	files := workspaceapi.New(workspace.New(db), catalogs, cfg.State)
+	objects := workspace.New(db)
+	files := workspaceapi.New(objects, catalogs, cfg.State)
 	if err := files.Start(); err != nil {
 		return nil, err
 	}
@@ -118,9 +120,11 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 		sys.loops = append(sys.loops, clusters.Run)
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
 	}
-	routes = append(routes, jobsapi.New(runs, cfg.State).Routes()...)
+	jobsAPI := jobsapi.New(runs, cfg.State)
+	jobsAPI.Permit = permitJob(objects)
+	routes = append(routes, jobsAPI.Routes()...)
 	files.Objects = permissionObjects(runs, tracking)
-	sys.loops = append(sys.loops, scheduler.New(runs, work(runs)).Run)
+	sys.loops = append(sys.loops, trigger.New(runs).Run, scheduler.New(runs, work(runs)).Run)
 
 	// What came of what.
 	tracer := trace.New(db, tables(catalogs, cfg.State))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -39,14 +41,22 @@ func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Sto
 		if err != nil {
 			return nil, err
 		}
+		for _, dir := range found.Paths() { // a sandbox shows what exists when it starts
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return nil, err
+			}
+		}
 		env = found
 		return env, nil
 	}
 	return cluster.New(cluster.Config{
 		State: cfg.State, Store: compute.New(db), Runs: runs, Trees: trees, Epoch: epoch, URL: info.URL,
-		Serve:  proxy.Serve,
-		Listen: []string{"127.0.0.1:443", strings.TrimPrefix(info.ProxyURL, "http://")},
-		Hosts:  egress.Hosts(egress.Accounts(cfg.State)),
+		Serve:      proxy.Serve,
+		Listen:     []string{"127.0.0.1:443", strings.TrimPrefix(info.ProxyURL, "http://")},
+		Hosts:      func() map[string]string { return egress.Hosts(egress.Accounts(cfg.State)) },
+		Proxy:      strings.TrimPrefix(info.ProxyURL, "http://"),
+		TrustStore: filepath.Join(egress.Directory(cfg.State), "truststore.p12"), TrustStorePassword: egress.TrustPassword,
+		AgentIdle: cfg.AgentIdle, StopAgents: cfg.StopAgents,
 		// At its own path too, which is right without a view of the files as well.
 		Binds: []sandbox.Bind{
 			{Src: egress.Directory(cfg.State), Dst: insideCA, ReadOnly: true},
