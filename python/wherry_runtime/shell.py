@@ -115,12 +115,13 @@ def prepare() -> Shell:
 
 
 def warm(shell: Shell) -> None:
-    """Run through the machinery once, so that forks find it warm."""
-    hook, shell.displayhook.write_format_data = shell.displayhook.write_format_data, lambda *_: None  # type: ignore[method-assign]
-    finish, shell.displayhook.finish_displayhook = shell.displayhook.finish_displayhook, lambda: None  # type: ignore[method-assign]
-    shell.run_cell("None", store_history=False)
-    shell.run_cell("1", store_history=False)
-    shell.displayhook.write_format_data, shell.displayhook.finish_displayhook = hook, finish  # type: ignore[method-assign]
+    """Run through the machinery once, so that forks find it imported and warm."""
+    hook = shell.displayhook
+    hook.write_format_data = hook.finish_displayhook = lambda *_: None  # type: ignore[method-assign]
+    shell._showtraceback = lambda *_: None  # type: ignore[method-assign]
+    for code in ("None", "1", "raise RuntimeError", "def broken("):
+        shell.run_cell(code, store_history=False)
+    del hook.write_format_data, hook.finish_displayhook, shell._showtraceback  # type: ignore[method-assign]
 
 
 def run(ctx: Context) -> int:

@@ -12,7 +12,7 @@ Cell = dict[str, Any]
 
 COMMENTS = {"python": "#", "sql": "--", "scala": "//", "r": "#"}
 EXTENSIONS = {".py": "python", ".sql": "sql", ".scala": "scala", ".r": "r", ".ipynb": "python"}
-_MAGIC = re.compile(r"\s*%(python|sql|scala|r|sh|fs|run|md-sandbox|md)(?![\w-])[ \t]*\n?")
+_MAGIC = re.compile(r"\s*%(python|sql|scala|run|r|sh|fs|md-sandbox|md)(?:[ \t]+|\Z|\n)[ \t]*\n?")
 
 
 def parse(name: str, text: str) -> tuple[str, list[Cell]]:
@@ -28,7 +28,7 @@ def parse(name: str, text: str) -> tuple[str, list[Cell]]:
     cells: list[Cell] = []
     start, current = 2, []  # type: tuple[int, list[str]]
     for number, line in enumerate(lines[1:] + [f"{comment} COMMAND ----------"], 2):
-        if re.fullmatch(re.escape(comment) + r" COMMAND -{10,}\s*", line):
+        if re.fullmatch(re.escape(comment) + r" COMMAND -{10,}[ \t\r\f\v]*", line):
             cells.append(_source_cell(language, comment, current, start))
             start, current = number + 1, []
         else:

@@ -1,0 +1,3 @@
+"""No notebook: one cell."""
+print("hi")
+# COMMAND ----------
