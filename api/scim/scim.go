@@ -20,7 +20,9 @@ func New(db *store.DB) *API { return &API{db: db} }
 // Routes is the part of the workspace API.
 func (a *API) Routes() []api.Route {
 	const base = "/api/2.0/preview/scim/v2"
+	// The account's own API, and the workspace's way to it.
 	const secrets = "/api/2.0/accounts/{account}/servicePrincipals/{id}/credentials/secrets"
+	const proxied = "/api/2.0/accounts/servicePrincipals/{id}/credentials/secrets"
 	user, service := kinds[0], kinds[1]
 	return []api.Route{
 		{Method: "GET", Path: base + "/Me", Permission: api.SignedIn, Family: family, Summary: "Who the caller is", Handler: api.Raw(a.me)},
@@ -42,6 +44,9 @@ func (a *API) Routes() []api.Route {
 		{Method: "POST", Path: secrets, Permission: api.Admin, Summary: "Create a secret of a service principal", Handler: api.JSON(a.createSecret)},
 		{Method: "GET", Path: secrets, Permission: api.Admin, Summary: "List secrets of a service principal", Handler: api.JSON(a.listSecrets)},
 		{Method: "DELETE", Path: secrets + "/{secret_id}", Permission: api.Admin, Summary: "Delete a secret of a service principal", Handler: api.JSON(a.deleteSecret)},
+		{Method: "POST", Path: proxied, Permission: api.Admin, Summary: "Create a secret of a service principal", Handler: api.JSON(a.createSecret)},
+		{Method: "GET", Path: proxied, Permission: api.Admin, Summary: "List secrets of a service principal", Handler: api.JSON(a.listSecrets)},
+		{Method: "DELETE", Path: proxied + "/{secret_id}", Permission: api.Admin, Summary: "Delete a secret of a service principal", Handler: api.JSON(a.deleteSecret)},
 		{Method: "POST", Path: "/api/wherry/service-principals", Permission: api.Admin, Summary: "Create a service principal with a secret, or a secret of one by application id", Handler: api.JSON(a.simple)},
 		{Method: "POST", Path: "/api/wherry/tokens", Permission: api.Admin, Summary: "Create a token for a user or service principal by name", Handler: api.JSON(a.tokenFor)},
 	}
