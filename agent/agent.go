@@ -30,6 +30,7 @@ type Agent struct {
 	paths  string
 	box    *sandbox.Box
 	python *python
+	driver *driver
 	end    context.CancelFunc
 	work   sync.WaitGroup // tasks and connections
 
@@ -69,6 +70,8 @@ func Run(ctx context.Context, dir, build string, ready *os.File) error {
 		return err
 	}
 	defer a.box.Close()
+	a.driver = &driver{a: a}
+	defer a.driver.stop()
 	if err := a.startPython(); err != nil {
 		return err
 	}

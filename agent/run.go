@@ -37,7 +37,10 @@ func (a *Agent) run(ctx context.Context, pt *protocol.Task) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
-	t := task.New(a.spec(*pt, spool, folder))
+	s := &session{d: a.driver, spool: spool}
+	spec := a.spec(*pt, spool, folder)
+	spec.Spark, spec.End = s.attach, s.end
+	t := task.New(spec)
 	a.tasks[pt.RunID] = t
 	a.running++
 	a.settle()

@@ -59,6 +59,8 @@ func (a *Agent) serve(ctx context.Context, conn *protocol.Conn) error {
 			}
 		case protocol.Listeners:
 			err = a.sendListeners(conn)
+		case protocol.Hosts:
+			err = a.box.SetHosts(m.Hosts)
 		case protocol.End:
 			a.endIfIdle(m.Force)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -28,8 +29,9 @@ type remote struct {
 	known map[int64]protocol.State // what the agent had at the last welcome
 	sinks map[int64]*run
 	dead  bool
-	used  time.Time // when the last task ended
-	lease string    // the cluster that has the agent, or serverless, or "" for none
+	used  time.Time         // when the last task ended
+	hosts map[string]string // as the agent has them
+	lease string            // the cluster that has the agent, or serverless, or "" for none
 }
 
 func (m *Manager) agent(id string) *remote {
@@ -205,6 +207,20 @@ func (r *remote) send(m protocol.Message) error {
 	conn := r.conn
 	r.mu.Unlock()
 	return conn.Send(m)
+}
+
+// tellHosts sends the names that lead to us inside of the box, if they are not
+// what they were.
+func (r *remote) tellHosts() error {
+	hosts := r.m.hosts()
+	r.mu.Lock()
+	same := maps.Equal(hosts, r.hosts)
+	r.hosts = hosts
+	r.mu.Unlock()
+	if same {
+		return nil
+	}
+	return r.send(protocol.Message{Type: protocol.Hosts, Hosts: hosts})
 }
 
 // ack lets the agent drop a task whose result is stored.

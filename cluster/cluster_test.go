@@ -17,7 +17,7 @@ import (
 	"github.com/wherry-ml/wherry/agent"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/cluster"
-	"github.com/wherry-ml/wherry/python"
+	"github.com/wherry-ml/wherry/environment"
 	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
@@ -132,16 +132,8 @@ type site struct {
 	stop func() error
 }
 
-func testPython(t testing.TB) string {
-	name := os.Getenv("WHERRY_TEST_PYTHON")
-	if name == "" {
-		t.Skip("WHERRY_TEST_PYTHON names no Python with wherry's packages")
-	}
-	return name
-}
-
 // open opens the state of dir and makes a manager with a higher epoch.
-func open(ctx context.Context, dir state.Dir, py string, edit func(*cluster.Config)) (*store.DB, *cluster.Manager, error) {
+func open(ctx context.Context, dir state.Dir, edit func(*cluster.Config)) (*store.DB, *cluster.Manager, error) {
 	if err := dir.Create(); err != nil {
 		return nil, nil, err
 	}
@@ -160,13 +152,11 @@ func open(ctx context.Context, dir state.Dir, py string, edit func(*cluster.Conf
 		State: dir, Store: compute.New(db), Runs: ledger{db}, Epoch: epoch, URL: "http://127.0.0.1:8787", AgentIdle: 30 * time.Second,
 		Env: map[string]string{"WHERRY_PRELOAD": "light"},
 		Runtime: func(context.Context) (cluster.Runtime, error) {
-			path, err := python.Unpack(dir.Path("cache", "python"))
+			e, err := environment.Open()
 			if err != nil {
 				return cluster.Runtime{}, err
 			}
-			base, err := filepath.EvalSymlinks(py) // of a virtual environment
-			keep := []string{filepath.Dir(filepath.Dir(py)), filepath.Dir(filepath.Dir(base))}
-			return cluster.Runtime{Python: py, PythonPath: path, Keep: keep, Name: "Python"}, err
+			return cluster.Runtime{Python: e.Python, PythonPath: e.PythonPath, Keep: e.Paths(), Name: "Python " + e.Version}, nil
 		},
 	}
 	if edit != nil {
@@ -178,8 +168,8 @@ func open(ctx context.Context, dir state.Dir, py string, edit func(*cluster.Conf
 func newSite(t testing.TB, edit func(*cluster.Config)) *site {
 	t.Helper()
 	s := &site{t: t, dir: state.Dir(t.TempDir())}
-	py := testPython(t)
-	db, m, err := open(context.Background(), s.dir, py, func(c *cluster.Config) {
+	environment.ForTest(t)
+	db, m, err := open(context.Background(), s.dir, func(c *cluster.Config) {
 		c.StopAgents = true
 		if edit != nil {
 			edit(c)

@@ -31,6 +31,9 @@ type follower struct {
 
 func (f *follower) send(task *protocol.Task) error {
 	if task != nil {
+		if err := f.agent.tellHosts(); err != nil {
+			return err
+		}
 		if err := f.agent.send(protocol.Message{Type: protocol.Run, Task: task}); err != nil {
 			return err
 		}

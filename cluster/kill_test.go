@@ -23,9 +23,9 @@ import (
 )
 
 // serverMain is a server without its edges: it takes up what is stored until
-// it is killed. args: state directory, Python.
+// it is killed. args: the state directory.
 func serverMain(args []string) int {
-	db, m, err := open(context.Background(), state.Dir(args[0]), args[1], nil)
+	db, m, err := open(context.Background(), state.Dir(args[0]), nil)
 	if err == nil {
 		err = m.Run(context.Background())
 		_ = db.Close()
@@ -59,13 +59,13 @@ func killAgents(t testing.TB, dir state.Dir, id string) {
 	}
 }
 
-func startServer(t *testing.T, dir state.Dir, py string) *exec.Cmd {
+func startServer(t *testing.T, dir state.Dir) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(exe, "server", string(dir), py)
+	c := exec.Command(exe, "server", string(dir))
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {
@@ -84,12 +84,11 @@ func kill(c *exec.Cmd) {
 // TestServerKilled: the server is killed again and again while a task prints;
 // every line arrives once and in order, and the run ends well.
 func TestServerKilled(t *testing.T) {
-	py := testPython(t)
 	s := newSite(t, nil)
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
-	db, m, err := open(context.Background(), s.dir, py, nil)
+	db, m, err := open(context.Background(), s.dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,14 +109,14 @@ for i in range(%d):
 		if stored, err := s.compute.Attempt(context.Background(), a.RunID); err == nil {
 			at = stored.Offsets.Out
 		}
-		server := startServer(t, s.dir, py)
+		server := startServer(t, s.dir)
 		s.waitOutput(a.RunID, at) // in the middle of a part, or at its end
 		if err := os.WriteFile(filepath.Join(s.dir.Workspace(1), fmt.Sprintf("go%d", k)), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		kill(server)
 	}
-	server := startServer(t, s.dir, py)
+	server := startServer(t, s.dir)
 	defer kill(server)
 	if r := s.result(a.RunID); r.State != wherry.ResultSuccess {
 		t.Errorf("%+v", r)

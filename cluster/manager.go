@@ -72,8 +72,12 @@ type Config struct {
 	// us; Hosts are names that lead there; Binds is what is shown beside the
 	// usual.
 	Listen []string
-	Hosts  map[string]string
+	Hosts  func() map[string]string
 	Binds  []sandbox.Bind
+	// TrustStore (PKCS12, as boxes see it) is for drivers; Proxy, host:port, too,
+	// where there is no network namespace.
+	TrustStore, TrustStorePassword string
+	Proxy                          string
 	// Plain asks for boxes without namespaces: for tests.
 	Plain bool
 	// Env is set in every process of every cluster.

@@ -55,7 +55,7 @@ func (m *Manager) spawn(ctx context.Context, s shape, lease string) (*remote, er
 	if err != nil {
 		return nil, err
 	}
-	r.lease = lease
+	r.lease, r.hosts = lease, m.hosts()
 	if err := r.connect(); err != nil {
 		return nil, fmt.Errorf("connect to agent %s: %w", id, err)
 	}
@@ -68,6 +68,7 @@ func (m *Manager) agentConfig(id string, s shape, rt Runtime) protocol.Config {
 		ID: id, WorkspaceID: s.workspaceID, Shape: s.key, Python: rt.Python, PythonPath: protocol.InsidePython, Zygote: "wherry_runtime.zygote",
 		Box: m.box(id, s, rt), Env: map[string]string{}, IdleMillis: m.cfg.AgentIdle.Milliseconds(),
 		OutputLimit: 200 << 20, Cores: s.cores, MemoryMB: s.memoryMB, SparkConf: s.conf,
+		User: s.user, TrustStore: m.cfg.TrustStore, TrustStorePassword: m.cfg.TrustStorePassword, Proxy: m.cfg.Proxy,
 	}
 	for k, v := range m.cfg.Env {
 		c.Env[k] = v
@@ -104,9 +105,16 @@ func (m *Manager) box(id string, s shape, rt Runtime) sandbox.Spec {
 		listen = append(listen, u.Host)
 	}
 	return sandbox.Spec{
-		Plain: m.cfg.Plain, View: view, Hosts: m.cfg.Hosts, HostsFile: filepath.Join(dir, "hosts"), Listen: listen,
+		Plain: m.cfg.Plain, View: view, Hosts: m.hosts(), HostsFile: filepath.Join(dir, "hosts"), Listen: listen,
 		Log: filepath.Join(dir, "box.log"),
 	}
+}
+
+func (m *Manager) hosts() map[string]string {
+	if m.cfg.Hosts == nil {
+		return nil
+	}
+	return m.cfg.Hosts()
 }
 
 func (m *Manager) writeAgent(dir string, c protocol.Config) error {

@@ -68,6 +68,7 @@ func (s Spec) Validate() error {
 type shape struct {
 	key         string
 	workspaceID int64
+	user        string
 	cores       int
 	memoryMB    int
 	conf, env   map[string]string
@@ -76,7 +77,7 @@ type shape struct {
 // shape says what a cluster runs as on this machine; notes are what differs
 // from what was asked for.
 func (m *Manager) shape(ws int64, owner wherry.Principal, spec Spec) (shape, []string, error) {
-	s := shape{workspaceID: ws, conf: spec.SparkConf, env: spec.Env, cores: runtime.NumCPU(), memoryMB: hostMemoryMB()}
+	s := shape{workspaceID: ws, user: owner.UserName, conf: spec.SparkConf, env: spec.Env, cores: runtime.NumCPU(), memoryMB: hostMemoryMB()}
 	var notes []string
 	nodeType := spec.DriverNodeType
 	if nodeType == "" {

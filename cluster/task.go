@@ -14,6 +14,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/agent/protocol"
+	"github.com/wherry-ml/wherry/notebook"
 )
 
 // task is an attempt as the agent gets it; cluster and token come later.
@@ -25,6 +26,7 @@ func (m *Manager) task(ctx context.Context, r *run) (*protocol.Task, error) {
 	t := &protocol.Task{
 		RunID: r.RunID, JobRunID: r.JobRunID, JobID: r.JobID, JobName: r.JobName, TaskKey: r.TaskKey, Attempt: r.Number, WorkspaceID: r.WorkspaceID,
 		Parameters: r.Parameters, APIURL: m.cfg.URL, BaseURL: m.cfg.URL, UserName: r.RunAs.UserName,
+		Catalog: "workspace", Schema: "default",
 	}
 	if u, err := url.Parse(m.cfg.URL); err == nil {
 		t.Host = u.Host
@@ -47,7 +49,7 @@ func (m *Manager) task(ctx context.Context, r *run) (*protocol.Task, error) {
 		err = wherry.NotImplemented("a task of type " + strings.Join(settings.Kinds, ", "))
 	}
 	if err == nil {
-		err = m.libraries(ctx, r, settings, t)
+		err = m.libraries(ctx, r, t)
 	}
 	if err == nil && m.cfg.Trees != nil && t.Path != "" {
 		if digest, root, ok := m.cfg.Trees.TreeOf(ctx, r.WorkspaceID, t.Path); ok {
@@ -125,6 +127,12 @@ func (m *Manager) notebook(r *run, name string, t *protocol.Task) error {
 	return cells(inside, src, t)
 }
 
-func cells(string, []byte, *protocol.Task) error { return wherry.NotImplemented("notebook task") }
-
-func (m *Manager) libraries(context.Context, *run, wherry.Task, *protocol.Task) error { return nil }
+func cells(name string, src []byte, t *protocol.Task) error {
+	n, err := notebook.Parse(name, src)
+	if err != nil {
+		return &failure{wherry.TermInvalidRun, fmt.Sprintf("the notebook %s can not be read: %v", name, err)}
+	}
+	t.Language = n.Language
+	t.Source, err = json.Marshal(n.Cells)
+	return err
+}

@@ -29,7 +29,11 @@ type Config struct {
 	StorageListen string // host:port of the plain storage endpoint
 	ProxyListen   string // host:port of the proxy; "" is the last one's if it is free, else any
 	Database      string // postgres://…; "" is SQLite in the state directory
-	Ready         func(Info)
+	// AgentIdle is how long an agent stays without a server and without work; 0
+	// is ten minutes. StopAgents ends all agents with the server: for tests.
+	AgentIdle  time.Duration
+	StopAgents bool
+	Ready      func(Info)
 	// Compute runs attempts in the place of this machine's clusters: for tests
 	// of what is around them. nil is the clusters.
 	Compute func(*jobs.Store) scheduler.Compute

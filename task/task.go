@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -38,6 +39,8 @@ type Spec struct {
 	// Spark starts the cluster's driver if it does not run and attaches the
 	// task; what it returns goes to the task as it is.
 	Spark func(context.Context, protocol.Task) (json.RawMessage, error)
+	// End is called when the process has ended, before the result is said.
+	End func(context.Context) error
 }
 
 // Task is a task that was given to an agent.
@@ -101,6 +104,13 @@ func (t *Task) Run(ctx context.Context, z *Zygote) error {
 	grace.Stop()
 	p.out.Close()
 	p.events.Close()
+	if t.spec.End != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+		if err := t.spec.End(ctx); err != nil {
+			slog.Warn("end of a task", "run", t.spec.Task.RunID, "error", err)
+		}
+		cancel()
+	}
 	end.canceled = t.isCanceled()
 	return t.spec.Spool.End(decide(sum, end))
 }

@@ -31,6 +31,7 @@ const (
 	Ack       = "ack"       // RunID, Offsets: all of it is durable; the spool goes if these are its final offsets
 	Cancel    = "cancel"    // RunID: kill the task and all its descendants
 	Listeners = "listeners" // asks for the box's listening sockets; the answer carries Names and as many files
+	Hosts     = "hosts"     // Hosts: names that lead to the server inside of the box
 	End       = "end"       // end the agent if it has nothing to do; with Force, in any case
 
 	Welcome = "welcome" // PID, Epoch, Version, Build, Tasks
@@ -50,24 +51,25 @@ const (
 // Message is one line in either direction; which fields a type has is said at
 // its name.
 type Message struct {
-	Type    string         `json:"type"`
-	Epoch   int64          `json:"epoch,omitempty"`
-	Token   string         `json:"token,omitempty"`
-	Version int            `json:"version,omitempty"`
-	Build   string         `json:"build,omitempty"`
-	PID     int            `json:"pid,omitempty"`
-	RunID   int64          `json:"run_id,omitempty"`
-	Task    *Task          `json:"task,omitempty"`
-	Offsets Offsets        `json:"offsets,omitzero"`
-	Stream  string         `json:"stream,omitempty"`
-	Offset  int64          `json:"offset,omitempty"`
-	Data    []byte         `json:"data,omitempty"`
-	Result  *wherry.Result `json:"result,omitempty"`
-	Tasks   []State        `json:"tasks,omitempty"`
-	Text    string         `json:"text,omitempty"`
-	At      int64          `json:"at,omitempty"` // milliseconds since 1970
-	Names   []string       `json:"names,omitempty"`
-	Force   bool           `json:"force,omitempty"`
+	Type    string            `json:"type"`
+	Epoch   int64             `json:"epoch,omitempty"`
+	Token   string            `json:"token,omitempty"`
+	Version int               `json:"version,omitempty"`
+	Build   string            `json:"build,omitempty"`
+	PID     int               `json:"pid,omitempty"`
+	RunID   int64             `json:"run_id,omitempty"`
+	Task    *Task             `json:"task,omitempty"`
+	Offsets Offsets           `json:"offsets,omitzero"`
+	Stream  string            `json:"stream,omitempty"`
+	Offset  int64             `json:"offset,omitempty"`
+	Data    []byte            `json:"data,omitempty"`
+	Result  *wherry.Result    `json:"result,omitempty"`
+	Tasks   []State           `json:"tasks,omitempty"`
+	Text    string            `json:"text,omitempty"`
+	At      int64             `json:"at,omitempty"` // milliseconds since 1970
+	Names   []string          `json:"names,omitempty"`
+	Force   bool              `json:"force,omitempty"`
+	Hosts   map[string]string `json:"hosts,omitempty"`
 	// Files is how many descriptors travel with the message.
 	Files int `json:"files,omitempty"`
 }

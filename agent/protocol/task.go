@@ -55,6 +55,9 @@ type Task struct {
 	Env       map[string]string `json:"env,omitempty"`
 	Tags      map[string]string `json:"tags,omitempty"`
 	SparkConf map[string]string `json:"spark_conf,omitempty"`
+	// Catalog and Schema are what names of tables without them mean.
+	Catalog string `json:"catalog,omitempty"`
+	Schema  string `json:"schema,omitempty"`
 }
 
 // Tree is a deployed tree and the place where the task sees it.
@@ -82,6 +85,13 @@ type Config struct {
 	OutputLimit int64 `json:"output_limit"`
 	Cores       int   `json:"cores"`
 	MemoryMB    int   `json:"memory_mb"`
+	// User is who current_user() is in Spark.
+	User string `json:"user"`
+	// TrustStore is a PKCS12 file as the box sees it, for the driver; Proxy the
+	// host:port through which it reaches the network where it has none of its own.
+	TrustStore         string `json:"trust_store,omitempty"`
+	TrustStorePassword string `json:"trust_store_password,omitempty"`
+	Proxy              string `json:"proxy,omitempty"`
 	// Shape is what clusters must have in common to use this agent in turn.
 	Shape     string            `json:"shape"`
 	SparkConf map[string]string `json:"spark_conf,omitempty"`

@@ -22,7 +22,7 @@ type Server struct {
 // its configuration with edit, or give nil.
 func Start(t testing.TB, edit func(*server.Config)) *Server {
 	t.Helper()
-	cfg := server.Config{State: state.Dir(t.TempDir()), Listen: "127.0.0.1:0", StorageListen: "127.0.0.1:0"}
+	cfg := server.Config{State: state.Dir(t.TempDir()), Listen: "127.0.0.1:0", StorageListen: "127.0.0.1:0", StopAgents: true}
 	ready, done := make(chan server.Info, 1), make(chan error, 1)
 	cfg.Ready = func(i server.Info) { ready <- i }
 	if edit != nil {

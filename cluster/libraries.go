@@ -1,0 +1,180 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/agent/protocol"
+)
+
+// Library is one element of a task's or a cluster's libraries.
+type Library struct {
+	Wheel        string          `json:"whl"`
+	Requirements string          `json:"requirements"`
+	PyPI         *PyPI           `json:"pypi"`
+	Jar          string          `json:"jar"`
+	Egg          string          `json:"egg"`
+	Maven        json.RawMessage `json:"maven"`
+	CRAN         json.RawMessage `json:"cran"`
+}
+
+// PyPI names a package, with or without its version.
+type PyPI struct {
+	Package string `json:"package"`
+	Repo    string `json:"repo"`
+}
+
+// wanted is what an overlay is made of.
+type wanted struct {
+	requirements, wheels []string
+}
+
+// libraries makes the overlay that a task needs.
+func (m *Manager) libraries(ctx context.Context, r *run, t *protocol.Task) error {
+	var w wanted
+	if len(r.Libraries) > 0 {
+		if err := m.addLibraries(r.WorkspaceID, r.Libraries, &w); err != nil {
+			return err
+		}
+	}
+	if r.ClusterID != "" {
+		c, err := m.cfg.Store.Cluster(ctx, r.WorkspaceID, r.ClusterID)
+		if err == nil {
+			err = m.addLibraries(r.WorkspaceID, installed(c.Spec), &w)
+		}
+		if err != nil && wherry.CodeOf(err) != wherry.CodeInvalidParameter { // that there is no such cluster is said later
+			return err
+		}
+	}
+	if len(r.Environment) > 0 {
+		var e struct {
+			Dependencies []string `json:"dependencies"`
+		}
+		if err := json.Unmarshal(r.Environment, &e); err != nil {
+			return &failure{wherry.TermInvalidRun, fmt.Sprintf("the task's environment is not valid: %v", err)}
+		}
+		for _, line := range e.Dependencies {
+			if err := m.addRequirement(r.WorkspaceID, line, path.Dir(t.Path), &w); err != nil {
+				return err
+			}
+		}
+	}
+	if len(w.requirements)+len(w.wheels) == 0 {
+		return nil
+	}
+	if m.cfg.Overlay == nil {
+		return wherry.NotImplemented("libraries of tasks")
+	}
+	if err := m.cfg.Runs.Message(ctx, r.RunID, "installing libraries"); err != nil {
+		return err
+	}
+	overlay, err := m.cfg.Overlay(ctx, w.requirements, w.wheels)
+	if err != nil && wherry.CodeOf(err) != wherry.CodeInternal {
+		return &failure{wherry.TermLibrary, err.Error()}
+	}
+	t.Overlay = overlay
+	return err
+}
+
+// installed are the libraries that the libraries API put on a cluster.
+func installed(spec json.RawMessage) json.RawMessage {
+	var s struct {
+		Libraries json.RawMessage `json:"libraries"`
+	}
+	_ = json.Unmarshal(spec, &s) // it was valid when it was stored
+	return s.Libraries
+}
+
+func (m *Manager) addLibraries(ws int64, raw json.RawMessage, w *wanted) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	var list []Library
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return &failure{wherry.TermInvalidRun, fmt.Sprintf("libraries are not valid: %v", err)}
+	}
+	for _, l := range list {
+		var err error
+		switch {
+		case l.Wheel != "":
+			err = m.addRequirement(ws, l.Wheel, "/Workspace", w)
+		case l.Requirements != "":
+			err = m.addRequirement(ws, "-r "+l.Requirements, "/Workspace", w)
+		case l.PyPI != nil:
+			if l.PyPI.Repo != "" {
+				w.requirements = append(w.requirements, "--extra-index-url "+l.PyPI.Repo)
+			}
+			w.requirements = append(w.requirements, l.PyPI.Package)
+		case l.Jar != "" || l.Maven != nil:
+			err = &failure{wherry.TermLibrary, "libraries of type jar and maven are not supported by wherry: set spark.jars in the cluster's spark_conf"}
+		default:
+			err = &failure{wherry.TermLibrary, "a library is neither whl, requirements nor pypi: other types are not supported by wherry"}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addRequirement adds one line as requirements files have it. Paths are the
+// workspace's, relative ones from dir.
+func (m *Manager) addRequirement(ws int64, line, dir string, w *wanted) error {
+	line = strings.TrimSpace(line)
+	file, isFile := strings.CutPrefix(line, "-r ")
+	if !isFile {
+		file, isFile = strings.CutPrefix(line, "--requirement ")
+	}
+	switch {
+	case line == "" || strings.HasPrefix(line, "#"):
+		return nil
+	case isFile:
+		return m.addRequirementFile(ws, resolve(strings.TrimSpace(file), dir), w)
+	case strings.HasSuffix(line, ".whl") && !strings.Contains(line, " @ ") && !strings.HasPrefix(line, "http"):
+		return m.addWheel(ws, resolve(line, dir), w)
+	default:
+		w.requirements = append(w.requirements, line)
+		return nil
+	}
+}
+
+func resolve(file, dir string) string {
+	if strings.HasPrefix(file, "/") || strings.Contains(file, ":") {
+		return file
+	}
+	return path.Join(dir, file)
+}
+
+func (m *Manager) addRequirementFile(ws int64, file string, w *wanted) error {
+	inside, host := m.locate(ws, file)
+	f, err := os.Open(host)
+	if err != nil {
+		return &failure{wherry.TermLibrary, fmt.Sprintf("there is no requirements file %s", inside)}
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if err := m.addRequirement(ws, lines.Text(), path.Dir(inside), w); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// addWheel takes a pattern too: bundles name dist/*.whl.
+func (m *Manager) addWheel(ws int64, file string, w *wanted) error {
+	inside, host := m.locate(ws, file)
+	found, err := filepath.Glob(host)
+	if err != nil || len(found) == 0 {
+		return &failure{wherry.TermLibrary, fmt.Sprintf("there is no wheel %s", inside)}
+	}
+	w.wheels = append(w.wheels, found...)
+	return nil
+}
