@@ -141,3 +141,17 @@ func or(s, other string) string {
 	}
 	return s
 }
+
+// TargetNames lists the targets of the bundle at dir, for completions: none for
+// a bundle that cannot be read.
+func TargetNames(dir string) (names []string) {
+	root, file, err := Find(dir)
+	if err != nil {
+		return nil
+	}
+	b := &Bundle{Root: root, File: file, Problems: &config.Problems{}}
+	for _, f := range b.readFiles().Get("targets").Entries() {
+		names = append(names, f.Key)
+	}
+	return names
+}

@@ -47,12 +47,16 @@ func rootCommand() *cobra.Command {
 		Use:           "wherry",
 		Short:         "Run databricks.yml bundles on your own machines",
 		Long:          "wherry runs databricks.yml bundles on machines you own: jobs, notebooks, Spark, Delta, MLflow and Unity Catalog. Not affiliated with Databricks.",
+		Version:       Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &ExitError{Code: 2, Message: err.Error()} })
 	root.AddCommand(
 		upCommand(),
+		runCommand(),
+		bundleCommand(),
+		standInCommand(),
 		setupCommand(),
 		agentCommand(),
 		mlflowCommand(),

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/bundle/deployment"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store/deployments"
 )
@@ -20,13 +21,13 @@ import (
 type work struct {
 	s       *Service
 	c       *caller
-	in      *Request
+	in      *deployment.Request
 	plan    *plan
 	version deployments.Version
 	known   map[string]map[string]any
 	upserts []deployments.Resource
 	deletes []string
-	report  Report
+	report  deployment.Report
 	undo    []func() error // of the files
 }
 
@@ -34,7 +35,7 @@ type work struct {
 // made is deleted, what it changed gets its old settings, the files stay. Each
 // change is journalled before it is made, so that a server that is killed takes
 // it back at its next start.
-func (s *Service) deploy(ctx context.Context, c *caller, in *Request) (*Report, error) {
+func (s *Service) deploy(ctx context.Context, c *caller, in *deployment.Request) (*deployment.Report, error) {
 	d, err := s.store.Open(ctx, deployments.Deployment{
 		WorkspaceID: c.WorkspaceID, RootPath: in.RootPath, FilePath: in.FilePath, Bundle: in.Bundle, Target: in.Target, Mode: publicMode(in.Mode),
 		DisplayName: in.Bundle, Status: deployments.StatusInProgress, CreatedBy: c.UserName,
@@ -44,7 +45,7 @@ func (s *Service) deploy(ctx context.Context, c *caller, in *Request) (*Report, 
 	}
 	version := deployments.Version{
 		DeploymentID: d.ID, Kind: deployments.KindDeploy, DisplayName: in.Bundle, Target: in.Target, Mode: publicMode(in.Mode), CLIVersion: in.CLIVersion,
-		Git: in.Git, TreeDigest: digestOf(in.Files), CreatedBy: c.UserName, Resumable: true,
+		Git: deployments.Git(in.Git), TreeDigest: digestOf(in.Files), CreatedBy: c.UserName, Resumable: true,
 	}
 	if in.Git.Dirty || in.Git.Commit == "" {
 		version.DirtyDigest = version.TreeDigest
@@ -192,7 +193,7 @@ func (w *work) complete(ctx context.Context, digest string) error {
 }
 
 // resource makes or changes one resource, then its permissions and grants.
-func (w *work) resource(ctx context.Context, r Resource) error {
+func (w *work) resource(ctx context.Context, r deployment.Resource) error {
 	k := kinds[r.Type]
 	// Compared again: its references are known by now.
 	change, err := w.plan.resource(ctx, w.c, w.in, r, w.known)
@@ -204,14 +205,14 @@ func (w *work) resource(ctx context.Context, r Resource) error {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "%s names a field that does not exist", left)
 	}
 	have := w.plan.have[r.ID()]
-	row := deployments.Resource{Key: r.ID(), Kind: r.Type, ResourceID: change.ID, State: stateOf(config), Owned: have.Owned || have.Key == "" && change.Action == Create}
-	if change.Action != Unchanged {
+	row := deployments.Resource{Key: r.ID(), Kind: r.Type, ResourceID: change.ID, State: stateOf(config), Owned: have.Owned || have.Key == "" && change.Action == deployment.Create}
+	if change.Action != deployment.Unchanged {
 		if row.ResourceID, err = w.change(ctx, k, r, change, config); err != nil {
 			return err
 		}
 	}
 	row.Action = actions[change.Action]
-	if change.Action == Unchanged {
+	if change.Action == deployment.Unchanged {
 		row.Action, row.Version = have.Action, have.Version
 	}
 	change.ID = row.ResourceID
@@ -222,16 +223,17 @@ func (w *work) resource(ctx context.Context, r Resource) error {
 }
 
 var actions = map[string]string{
-	Create: deployments.ActionCreate, Update: deployments.ActionUpdate, Recreate: deployments.ActionRecreate, Delete: deployments.ActionDelete, Bind: deployments.ActionBind,
+	deployment.Create: deployments.ActionCreate, deployment.Update: deployments.ActionUpdate, deployment.Recreate: deployments.ActionRecreate,
+	deployment.Delete: deployments.ActionDelete, deployment.Bind: deployments.ActionBind,
 }
 
 // change journals and makes one change.
-func (w *work) change(ctx context.Context, k kind, r Resource, change Change, config map[string]any) (id string, err error) {
+func (w *work) change(ctx context.Context, k kind, r deployment.Resource, change deployment.Change, config map[string]any) (id string, err error) {
 	op := deployments.Operation{
 		DeploymentID: w.version.DeploymentID, Version: w.version.Version, Key: r.ID(), Kind: r.Type, Action: actions[change.Action], Status: deployments.OperationPending,
 		ResourceID: change.ID, State: stateOf(config), Before: stateOf(w.plan.live[r.ID()]),
 	}
-	if change.Action == Create && k.name != nil && k.find != nil {
+	if change.Action == deployment.Create && k.name != nil && k.find != nil {
 		op.ResourceID = k.name(config) // for taking it back
 	}
 	if err := w.s.store.PutOperation(ctx, op); err != nil {
@@ -241,14 +243,14 @@ func (w *work) change(ctx context.Context, k kind, r Resource, change Change, co
 		config["deployment"].(map[string]any)["deployment_id"] = w.version.DeploymentID
 	}
 	switch change.Action {
-	case Create:
+	case deployment.Create:
 		id, err = k.create(ctx, w.c, config)
-	case Bind, Update:
+	case deployment.Bind, deployment.Update:
 		id = change.ID
 		if len(change.Fields) > 0 {
 			id, err = k.update(ctx, w.c, change.ID, w.plan.live[r.ID()], config)
 		}
-	case Recreate:
+	case deployment.Recreate:
 		if err = k.remove(ctx, w.c, change.ID); err == nil {
 			id, err = k.create(ctx, w.c, config)
 		}
@@ -262,14 +264,14 @@ func (w *work) change(ctx context.Context, k kind, r Resource, change Change, co
 }
 
 // extras sets permissions and grants where they differ from the last deploy's.
-func (w *work) extras(ctx context.Context, k kind, r Resource, id string) error {
+func (w *work) extras(ctx context.Context, k kind, r deployment.Resource, id string) error {
 	for _, change := range w.plan.extras(r) {
 		list, set := r.Permissions, setPermissions
 		if strings.HasSuffix(change.Key, ".grants") {
 			list, set = r.Grants, setGrants
 		}
 		row := deployments.Resource{Key: change.Key, Kind: r.Type + path.Ext(change.Key), ResourceID: id, State: stateOf(list), Action: actions[change.Action], Owned: true}
-		if change.Action != Unchanged {
+		if change.Action != deployment.Unchanged {
 			if strings.HasSuffix(change.Key, ".permissions") && k.permissions == "" {
 				return wherry.NotImplemented("permissions of " + r.Type)
 			}
@@ -291,7 +293,7 @@ func (w *work) extras(ctx context.Context, k kind, r Resource, id string) error 
 // next deploy.
 func (w *work) deletions(ctx context.Context) {
 	for _, change := range w.plan.Resources {
-		if change.Action != Delete {
+		if change.Action != deployment.Delete {
 			continue
 		}
 		if err := w.s.remove(ctx, w.c, w.plan.have[change.Key]); err != nil {

@@ -9,17 +9,12 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/bundle/deployment"
 	"github.com/wherry-ml/wherry/store/deployments"
 )
 
-// Destroy is what `bundle destroy` asks for.
-type Destroy struct {
-	RootPath  string `json:"root_path"`
-	ForceLock bool   `json:"force_lock,omitempty"`
-}
-
 func (s *Service) serveDestroy(rw http.ResponseWriter, r *http.Request) error {
-	in, err := decode[Destroy](r)
+	in, err := decode[deployment.Destroy](r)
 	if err != nil {
 		return err
 	}
@@ -31,7 +26,7 @@ func (s *Service) serveDestroy(rw http.ResponseWriter, r *http.Request) error {
 }
 
 // destroy takes away the resources that a deployment made, and its files.
-func (s *Service) destroy(ctx context.Context, c *caller, in *Destroy) (*Report, error) {
+func (s *Service) destroy(ctx context.Context, c *caller, in *deployment.Destroy) (*deployment.Report, error) {
 	d, ok, err := s.store.AtRoot(ctx, c.WorkspaceID, in.RootPath)
 	if err != nil {
 		return nil, err
@@ -39,7 +34,7 @@ func (s *Service) destroy(ctx context.Context, c *caller, in *Destroy) (*Report,
 	if !ok {
 		return nil, wherry.Errorf(wherry.CodeDoesNotExist, "nothing is deployed to %s", in.RootPath)
 	}
-	report := &Report{DeploymentID: d.ID}
+	report := &deployment.Report{DeploymentID: d.ID}
 	var version deployments.Version
 	fn := func(ctx context.Context) error {
 		report.Version = version.Version
@@ -60,7 +55,7 @@ func (s *Service) destroy(ctx context.Context, c *caller, in *Destroy) (*Report,
 
 // destroyResources goes from jobs to schemas, so that nothing is taken away
 // under what needs it.
-func (s *Service) destroyResources(ctx context.Context, c *caller, d deployments.Deployment, report *Report) error {
+func (s *Service) destroyResources(ctx context.Context, c *caller, d deployments.Deployment, report *deployment.Report) error {
 	rows, err := s.store.Resources(ctx, d.ID)
 	if err != nil {
 		return err
@@ -72,40 +67,25 @@ func (s *Service) destroyResources(ctx context.Context, c *caller, d deployments
 				continue
 			}
 			if err := s.remove(ctx, c, r); err != nil {
-				errs = append(errs, about(Resource{Type: r.Kind, Key: strings.TrimPrefix(r.Key, r.Kind+".")}, err))
+				errs = append(errs, about(deployment.Resource{Type: r.Kind, Key: strings.TrimPrefix(r.Key, r.Kind+".")}, err))
 				continue
 			}
-			action := Delete
+			action := deployment.Delete
 			if !r.Owned {
-				action = Unchanged
+				action = deployment.Unchanged
 			}
-			report.Resources = append(report.Resources, Change{Key: r.Key, Action: action, ID: r.ResourceID})
+			report.Resources = append(report.Resources, deployment.Change{Key: r.Key, Action: action, ID: r.ResourceID})
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Summary is what is deployed to a root path.
-type Summary struct {
-	DeploymentID string            `json:"deployment_id,omitempty"`
-	Version      int64             `json:"version"`
-	Status       string            `json:"status,omitempty"`
-	Bundle       string            `json:"bundle,omitempty"`
-	Target       string            `json:"target,omitempty"`
-	TreeDigest   string            `json:"tree_digest,omitempty"`
-	Git          deployments.Git   `json:"git"`
-	DirtyDigest  string            `json:"dirty_digest,omitempty"`
-	DeployedBy   string            `json:"deployed_by,omitempty"`
-	DeployedAt   int64             `json:"deployed_at,omitempty"` // ms
-	Resources    map[string]string `json:"resources"`             // id by key
 }
 
 type summaryRequest struct {
 	RootPath string `json:"root_path"`
 }
 
-func (s *Service) summary(ctx context.Context, in *summaryRequest) (*Summary, error) {
-	out := &Summary{Resources: map[string]string{}}
+func (s *Service) summary(ctx context.Context, in *summaryRequest) (*deployment.Summary, error) {
+	out := &deployment.Summary{Resources: map[string]string{}}
 	d, ok, err := s.store.AtRoot(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.RootPath)
 	if err != nil || !ok {
 		return out, err
@@ -124,6 +104,6 @@ func (s *Service) summary(ctx context.Context, in *summaryRequest) (*Summary, er
 		}
 	}
 	out.DeploymentID, out.Version, out.Status, out.Bundle, out.Target, out.TreeDigest = d.ID, v.Version, d.Status, d.Bundle, d.Target, d.TreeDigest
-	out.Git, out.DirtyDigest, out.DeployedBy, out.DeployedAt = v.Git, v.DirtyDigest, v.CompletedBy, v.CompletedAt
+	out.Git, out.DirtyDigest, out.DeployedBy, out.DeployedAt = deployment.Git(v.Git), v.DirtyDigest, v.CompletedBy, v.CompletedAt
 	return out, nil
 }

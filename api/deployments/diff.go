@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/wherry-ml/wherry/bundle/deployment"
 )
 
 // listKeys tell the items of a list apart.
@@ -16,7 +18,7 @@ var listKeys = map[string]string{
 // diff lists the fields in which want differs from what is there. Fields that
 // only live has are the server's, unless last, the settings of the last deploy,
 // had them too: then they are taken away.
-func diff(path string, want, live, last any) (fields []Field) {
+func diff(path string, want, live, last any) (fields []deployment.Field) {
 	switch w := want.(type) {
 	case map[string]any:
 		l, ok := live.(map[string]any)
@@ -32,7 +34,7 @@ func diff(path string, want, live, last any) (fields []Field) {
 		}
 		for _, key := range slices.Sorted(maps.Keys(before)) {
 			if _, wanted := w[key]; !wanted && l[key] != nil && !empty(l[key]) {
-				fields = append(fields, Field{Path: join(path, key), Before: l[key]})
+				fields = append(fields, deployment.Field{Path: join(path, key), Before: l[key]})
 			}
 		}
 		return fields
@@ -47,14 +49,14 @@ func diff(path string, want, live, last any) (fields []Field) {
 	if same(want, live) {
 		return nil
 	}
-	return []Field{{Path: path, Before: live, After: want}}
+	return []deployment.Field{{Path: path, Before: live, After: want}}
 }
 
-func diffLists(path string, want, live, last []any) (fields []Field) {
+func diffLists(path string, want, live, last []any) (fields []deployment.Field) {
 	key := listKeys[path[strings.LastIndex(path, ".")+1:]]
 	if key == "" || !keyed(want, key) || !keyed(live, key) {
 		if len(want) != len(live) {
-			return []Field{{Path: path, Before: live, After: want}}
+			return []deployment.Field{{Path: path, Before: live, After: want}}
 		}
 		for i := range want {
 			var before any
@@ -79,12 +81,12 @@ func diffLists(path string, want, live, last []any) (fields []Field) {
 		if l := find(live, name(w)); l != nil {
 			fields = append(fields, diff(at, w, l, find(last, name(w)))...)
 		} else {
-			fields = append(fields, Field{Path: at, After: w})
+			fields = append(fields, deployment.Field{Path: at, After: w})
 		}
 	}
 	for _, l := range live {
 		if find(want, name(l)) == nil && (key != "key" || find(last, name(l)) != nil) { // an experiment has tags of its own
-			fields = append(fields, Field{Path: fmt.Sprintf("%s[%s]", path, name(l)), Before: l})
+			fields = append(fields, deployment.Field{Path: fmt.Sprintf("%s[%s]", path, name(l)), Before: l})
 		}
 	}
 	return fields

@@ -11,27 +11,28 @@ import (
 	"strings"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/bundle/deployment"
 	"github.com/wherry-ml/wherry/store/deployments"
 )
 
 // unknown stands in a plan for what only exists after the deploy.
 const unknown = "(known after deploy)"
 
-// plan is a Plan with what its execution needs.
+// plan is a deployment.Plan with what its execution needs.
 type plan struct {
-	Plan
+	deployment.Plan
 	deployment deployments.Deployment
 	exists     bool
 	have       map[string]deployments.Resource
-	order      []Resource // as they are to be made
+	order      []deployment.Resource // as they are to be made
 	live       map[string]map[string]any
 	lookups    map[string]string
 	clusters   map[string]string // stand-in clusters by the id that the bundle names
-	wants      []Want            // to be made
+	wants      []deployment.Want // to be made
 }
 
 // plan compares what is wanted with what is there. It changes nothing.
-func (s *Service) plan(ctx context.Context, c *caller, in *Request) (*plan, error) {
+func (s *Service) plan(ctx context.Context, c *caller, in *deployment.Request) (*plan, error) {
 	p := &plan{have: map[string]deployments.Resource{}, live: map[string]map[string]any{}, clusters: map[string]string{}}
 	var err error
 	if p.deployment, p.exists, err = s.store.AtRoot(ctx, c.WorkspaceID, in.RootPath); err != nil {
@@ -71,15 +72,15 @@ func (s *Service) plan(ctx context.Context, c *caller, in *Request) (*plan, erro
 	}
 	p.deletions(in)
 	s.planFiles(c, in, p)
-	p.Source = p.exists && (last.Git != in.Git)
+	p.Source = p.exists && last.Git != deployments.Git(in.Git)
 	p.Changes = p.TreeDigest != p.deployment.TreeDigest || p.Source || len(p.Missing) > 0 || p.Version == 0 ||
-		slices.ContainsFunc(p.Resources, func(c Change) bool { return c.Action != Unchanged }) ||
-		slices.ContainsFunc(p.StandIns, func(s StandIn) bool { return s.New })
+		slices.ContainsFunc(p.Resources, func(c deployment.Change) bool { return c.Action != deployment.Unchanged }) ||
+		slices.ContainsFunc(p.StandIns, func(s deployment.StandIn) bool { return s.New })
 	return p, nil
 }
 
 // about puts a resource's name and place before an error for the caller.
-func about(r Resource, err error) error {
+func about(r deployment.Resource, err error) error {
 	e, ok := errors.AsType[*wherry.Error](err)
 	if !ok {
 		return fmt.Errorf("%s: %w", r.ID(), err)
@@ -121,8 +122,8 @@ func outputs(kind, id string, config map[string]any) map[string]any {
 	return out
 }
 
-func (p *plan) resource(ctx context.Context, c *caller, in *Request, r Resource, known map[string]map[string]any) (Change, error) {
-	k, change := kinds[r.Type], Change{Key: r.ID(), At: r.At}
+func (p *plan) resource(ctx context.Context, c *caller, in *deployment.Request, r deployment.Resource, known map[string]map[string]any) (deployment.Change, error) {
+	k, change := kinds[r.Type], deployment.Change{Key: r.ID(), At: r.At}
 	config := p.resolve(in, r, known, true)
 	change.Name = k.name(config)
 	have, ours := p.have[r.ID()]
@@ -141,7 +142,7 @@ func (p *plan) resource(ctx context.Context, c *caller, in *Request, r Resource,
 		}
 	}
 	if live == nil {
-		change.Action = Create
+		change.Action = deployment.Create
 		if !ours {
 			known[r.ID()] = map[string]any{}
 		}
@@ -153,41 +154,41 @@ func (p *plan) resource(ctx context.Context, c *caller, in *Request, r Resource,
 	var last map[string]any
 	_ = json.Unmarshal([]byte(have.State), &last) // "" for one that is not ours yet
 	change.Fields = diff("", config, live, last)
-	change.Action = Unchanged
+	change.Action = deployment.Unchanged
 	if len(change.Fields) > 0 {
-		change.Action = Update
+		change.Action = deployment.Update
 	}
-	if slices.ContainsFunc(change.Fields, func(f Field) bool { return slices.Contains(k.fixed, f.Path) && f.After != nil }) {
-		change.Action = Recreate
+	if slices.ContainsFunc(change.Fields, func(f deployment.Field) bool { return slices.Contains(k.fixed, f.Path) && f.After != nil }) {
+		change.Action = deployment.Recreate
 	}
 	if !ours {
-		change.Action = Bind
+		change.Action = deployment.Bind
 	}
 	return change, nil
 }
 
 // extras compares permissions and grants, which are set after the resource.
-func (p *plan) extras(r Resource) (changes []Change) {
+func (p *plan) extras(r deployment.Resource) (changes []deployment.Change) {
 	for name, list := range map[string][]map[string]any{"permissions": r.Permissions, "grants": r.Grants} {
 		key := r.ID() + "." + name
 		have, ours := p.have[key]
-		change := Change{Key: key, At: r.At, ID: have.ResourceID, Action: Unchanged}
+		change := deployment.Change{Key: key, At: r.At, ID: have.ResourceID, Action: deployment.Unchanged}
 		switch {
 		case len(list) == 0 && !ours:
 			continue
 		case len(list) == 0: // deletions handles it
 			continue
 		case !ours:
-			change.Action = Create
+			change.Action = deployment.Create
 		case have.State != stateOf(list):
-			change.Action = Update
+			change.Action = deployment.Update
 			var before any
 			_ = json.Unmarshal([]byte(have.State), &before) // only shown
-			change.Fields = []Field{{Path: name, Before: before, After: list}}
+			change.Fields = []deployment.Field{{Path: name, Before: before, After: list}}
 		}
 		changes = append(changes, change)
 	}
-	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(b.Key, a.Key) })
+	slices.SortFunc(changes, func(a, b deployment.Change) int { return strings.Compare(b.Key, a.Key) })
 	return changes
 }
 
@@ -200,7 +201,7 @@ func stateOf(v any) string {
 }
 
 // deletions are what the deployment holds and the bundle has no more.
-func (p *plan) deletions(in *Request) {
+func (p *plan) deletions(in *deployment.Request) {
 	wanted := map[string]bool{}
 	for _, r := range in.Resources {
 		wanted[r.ID()] = true
@@ -209,7 +210,7 @@ func (p *plan) deletions(in *Request) {
 	}
 	for _, key := range sortedKeys(p.have) {
 		if !wanted[key] {
-			p.Resources = append(p.Resources, Change{Key: key, Action: Delete, ID: p.have[key].ResourceID})
+			p.Resources = append(p.Resources, deployment.Change{Key: key, Action: deployment.Delete, ID: p.have[key].ResourceID})
 		}
 	}
 }
@@ -223,9 +224,9 @@ func sortedKeys(m map[string]deployments.Resource) []string {
 	return keys
 }
 
-func (s *Service) planFiles(c *caller, in *Request, p *plan) {
+func (s *Service) planFiles(c *caller, in *deployment.Request, p *plan) {
 	p.TreeDigest = digestOf(in.Files)
-	before := map[string]File{}
+	before := map[string]deployment.File{}
 	for _, f := range s.filesOf(p.deployment.TreeDigest) {
 		before[f.Path] = f
 	}
@@ -258,7 +259,7 @@ var reference = regexp.MustCompile(`\$\{resources\.([\w-]+)\.([\w-]+)\.([\w.-]+)
 
 // resolve replaces references in a resource's settings by what is known; in a
 // plan the rest is named unknown.
-func (p *plan) resolve(in *Request, r Resource, known map[string]map[string]any, planning bool) map[string]any {
+func (p *plan) resolve(in *deployment.Request, r deployment.Resource, known map[string]map[string]any, planning bool) map[string]any {
 	replace := func(s string) any {
 		for ref, id := range p.lookups {
 			s = strings.ReplaceAll(s, ref, id)
@@ -291,7 +292,7 @@ func (p *plan) resolve(in *Request, r Resource, known map[string]map[string]any,
 
 // decorate adds what tells a bundle's job from one made by hand, and puts
 // stand-ins in the place of clusters that do not exist.
-func (p *plan) decorate(in *Request, config map[string]any) {
+func (p *plan) decorate(in *deployment.Request, config map[string]any) {
 	config["deployment"] = map[string]any{"kind": "BUNDLE", "metadata_file_path": in.StatePath + "/metadata.json"}
 	if _, ok := config["edit_mode"]; !ok {
 		config["edit_mode"] = "UI_LOCKED"
@@ -346,18 +347,18 @@ func walk(v any, replace func(string) any) any {
 }
 
 // sortResources puts resources in the order in which they can be made.
-func sortResources(list []Resource) (sorted []Resource, err error) {
+func sortResources(list []deployment.Resource) (sorted []deployment.Resource, err error) {
 	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b Resource) int {
+	slices.SortStableFunc(list, func(a, b deployment.Resource) int {
 		return slices.Index(kindOrder, a.Type) - slices.Index(kindOrder, b.Type)
 	})
-	byID := map[string]Resource{}
+	byID := map[string]deployment.Resource{}
 	for _, r := range list {
 		byID[r.ID()] = r
 	}
 	state := map[string]int{}
-	var visit func(r Resource, path []string) error
-	visit = func(r Resource, path []string) error {
+	var visit func(r deployment.Resource, path []string) error
+	visit = func(r deployment.Resource, path []string) error {
 		if state[r.ID()] == 2 {
 			return nil
 		}
@@ -385,7 +386,7 @@ func sortResources(list []Resource) (sorted []Resource, err error) {
 }
 
 // lookUp finds the ids of what variables name in the workspace.
-func lookUp(ctx context.Context, c *caller, lookups map[string]Lookup) (map[string]string, error) {
+func lookUp(ctx context.Context, c *caller, lookups map[string]deployment.Lookup) (map[string]string, error) {
 	found := map[string]string{}
 	for ref, l := range lookups {
 		path, list, name, id := "", "", "name", "id"

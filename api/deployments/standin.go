@@ -8,18 +8,8 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/bundle/deployment"
 	"github.com/wherry-ml/wherry/store/deployments"
-)
-
-// Kinds of stand-in.
-const (
-	StandInCatalog   = "catalog"
-	StandInSchema    = "schema"
-	StandInVolume    = "volume"
-	StandInScope     = "secret scope"
-	StandInCluster   = "cluster"
-	StandInFolder    = "folder"
-	StandInPrincipal = "principal"
 )
 
 func urlQuery(s string) string { return url.QueryEscape(s) }
@@ -34,7 +24,7 @@ func (s *Service) standIns(ctx context.Context, _ *api.Empty) (*struct {
 }
 
 // planStandIns finds what the bundle takes for granted and is not there.
-func (s *Service) planStandIns(ctx context.Context, c *caller, in *Request, p *plan) error {
+func (s *Service) planStandIns(ctx context.Context, c *caller, in *deployment.Request, p *plan) error {
 	rows, err := s.store.StandIns(ctx, c.WorkspaceID)
 	if err != nil {
 		return err
@@ -51,7 +41,7 @@ func (s *Service) planStandIns(ctx context.Context, c *caller, in *Request, p *p
 		}
 		seen[key] = true
 		row, ours := made[key]
-		if ours && want.Kind == StandInCluster {
+		if ours && want.Kind == deployment.StandInCluster {
 			p.clusters[want.Name] = row.ResourceID
 		}
 		there, err := exists(ctx, c, want, row)
@@ -65,19 +55,19 @@ func (s *Service) planStandIns(ctx context.Context, c *caller, in *Request, p *p
 			if !in.StandIns {
 				continue // the resource's own API will say what is missing
 			}
-			if want.Kind == StandInCluster {
+			if want.Kind == deployment.StandInCluster {
 				p.clusters[want.Name] = unknown
 			}
 			p.wants = append(p.wants, want)
 		}
-		p.StandIns = append(p.StandIns, StandIn{Kind: want.Kind, Name: want.Name, At: want.At, New: !there})
+		p.StandIns = append(p.StandIns, deployment.StandIn{Kind: want.Kind, Name: want.Name, At: want.At, New: !there})
 	}
 	return nil
 }
 
 // wanted lists what the bundle's resources and sources name and the bundle does
 // not make itself: parents first.
-func wanted(in *Request) (list []Want) {
+func wanted(in *deployment.Request) (list []deployment.Want) {
 	own := map[string]bool{}
 	for _, r := range in.Resources {
 		if kinds[r.Type].securable != "" || r.Type == "secret_scopes" {
@@ -86,39 +76,39 @@ func wanted(in *Request) (list []Want) {
 	}
 	add := func(kind, name, at string) {
 		if name != "" && !strings.Contains(name, "${") && !own[name] {
-			list = append(list, Want{Kind: kind, Name: name, At: at})
+			list = append(list, deployment.Want{Kind: kind, Name: name, At: at})
 		}
 	}
 	for _, r := range in.Resources {
 		catalog, schema := text(r.Config["catalog_name"]), text(r.Config["schema_name"])
-		add(StandInCatalog, catalog, r.At)
+		add(deployment.StandInCatalog, catalog, r.At)
 		if schema != "" && !strings.Contains(catalog, "${") {
-			add(StandInSchema, catalog+"."+schema, r.At)
+			add(deployment.StandInSchema, catalog+"."+schema, r.At)
 		}
 	}
 	for _, w := range in.Wants {
 		parts := strings.Split(w.Name, ".")
-		if w.Kind == StandInSchema || w.Kind == StandInVolume {
-			add(StandInCatalog, parts[0], w.At)
+		if w.Kind == deployment.StandInSchema || w.Kind == deployment.StandInVolume {
+			add(deployment.StandInCatalog, parts[0], w.At)
 		}
-		if w.Kind == StandInVolume && len(parts) == 3 {
-			add(StandInSchema, parts[0]+"."+parts[1], w.At)
+		if w.Kind == deployment.StandInVolume && len(parts) == 3 {
+			add(deployment.StandInSchema, parts[0]+"."+parts[1], w.At)
 		}
 		add(w.Kind, w.Name, w.At)
 	}
 	for _, r := range in.Resources {
 		for _, task := range tasksOf(r.Config) {
-			add(StandInCluster, text(task["existing_cluster_id"]), r.At)
+			add(deployment.StandInCluster, text(task["existing_cluster_id"]), r.At)
 		}
 		if r.Type == "experiments" {
 			if dir := path.Dir(text(r.Config["name"])); dir != "/" && dir != "." {
-				add(StandInFolder, dir, r.At)
+				add(deployment.StandInFolder, dir, r.At)
 			}
 		}
 		runAs, _ := r.Config["run_as"].(map[string]any)
 		for _, who := range append([]map[string]any{runAs}, r.Permissions...) {
-			add(StandInPrincipal, text(who["user_name"]), r.At)
-			add(StandInPrincipal, text(who["service_principal_name"]), r.At)
+			add(deployment.StandInPrincipal, text(who["user_name"]), r.At)
+			add(deployment.StandInPrincipal, text(who["service_principal_name"]), r.At)
 		}
 	}
 	return list
@@ -126,14 +116,14 @@ func wanted(in *Request) (list []Want) {
 
 // exists asks the API that knows. A server without that API has nothing to
 // stand in for.
-func exists(ctx context.Context, c *caller, w Want, row deployments.StandIn) (bool, error) {
+func exists(ctx context.Context, c *caller, w deployment.Want, row deployments.StandIn) (bool, error) {
 	full := url.PathEscape(w.Name)
 	paths := map[string]string{
-		StandInCatalog: "/api/2.1/unity-catalog/catalogs/" + full, StandInSchema: "/api/2.1/unity-catalog/schemas/" + full,
-		StandInVolume: "/api/2.1/unity-catalog/volumes/" + full, StandInFolder: "/api/2.0/workspace/get-status?path=" + urlQuery(w.Name),
+		deployment.StandInCatalog: "/api/2.1/unity-catalog/catalogs/" + full, deployment.StandInSchema: "/api/2.1/unity-catalog/schemas/" + full,
+		deployment.StandInVolume: "/api/2.1/unity-catalog/volumes/" + full, deployment.StandInFolder: "/api/2.0/workspace/get-status?path=" + urlQuery(w.Name),
 	}
 	switch w.Kind {
-	case StandInCluster:
+	case deployment.StandInCluster:
 		id := w.Name
 		if row.ResourceID != "" {
 			id = row.ResourceID
@@ -143,10 +133,10 @@ func exists(ctx context.Context, c *caller, w Want, row deployments.StandIn) (bo
 			return false, nil
 		}
 		return err == nil, err
-	case StandInScope:
+	case deployment.StandInScope:
 		found, err := findScope(ctx, c, map[string]any{"name": w.Name})
 		return found != "", err
-	case StandInPrincipal:
+	case deployment.StandInPrincipal:
 		return principalExists(ctx, c, w.Name)
 	}
 	err := c.call(ctx, "GET", paths[w.Kind], nil, nil)
@@ -180,13 +170,13 @@ func scimKind(name string) (kind, attribute string) {
 }
 
 // makeStandIns makes what planStandIns found missing.
-func (s *Service) makeStandIns(ctx context.Context, c *caller, in *Request, p *plan) error {
+func (s *Service) makeStandIns(ctx context.Context, c *caller, in *deployment.Request, p *plan) error {
 	for _, w := range p.wants {
 		id, err := makeStandIn(ctx, c, w, in.ClusterSpecs[w.Name])
 		if err != nil && wherry.CodeOf(err) != wherry.CodeAlreadyExists {
-			return about(Resource{Type: "stand-in for " + w.Kind, Key: w.Name, At: w.At}, err)
+			return about(deployment.Resource{Type: "stand-in for " + w.Kind, Key: w.Name, At: w.At}, err)
 		}
-		if w.Kind == StandInCluster {
+		if w.Kind == deployment.StandInCluster {
 			p.clusters[w.Name] = id
 		}
 		if err := s.store.PutStandIn(ctx, deployments.StandIn{WorkspaceID: c.WorkspaceID, Kind: w.Kind, Name: w.Name, ResourceID: id, CreatedBy: c.UserName}); err != nil {
@@ -198,21 +188,21 @@ func (s *Service) makeStandIns(ctx context.Context, c *caller, in *Request, p *p
 
 const standInComment = "made by wherry as a stand-in: a bundle takes it for granted"
 
-func makeStandIn(ctx context.Context, c *caller, w Want, spec map[string]any) (id string, err error) {
+func makeStandIn(ctx context.Context, c *caller, w deployment.Want, spec map[string]any) (id string, err error) {
 	parts := strings.Split(w.Name, ".")
 	switch w.Kind {
-	case StandInCatalog:
+	case deployment.StandInCatalog:
 		return w.Name, c.call(ctx, "POST", "/api/2.1/unity-catalog/catalogs", map[string]any{"name": w.Name, "comment": standInComment}, nil)
-	case StandInSchema:
+	case deployment.StandInSchema:
 		return w.Name, c.call(ctx, "POST", "/api/2.1/unity-catalog/schemas", map[string]any{"catalog_name": parts[0], "name": parts[1], "comment": standInComment}, nil)
-	case StandInVolume:
+	case deployment.StandInVolume:
 		return w.Name, c.call(ctx, "POST", "/api/2.1/unity-catalog/volumes",
 			map[string]any{"catalog_name": parts[0], "schema_name": parts[1], "name": parts[2], "volume_type": "MANAGED", "comment": standInComment}, nil)
-	case StandInScope:
+	case deployment.StandInScope:
 		return w.Name, c.call(ctx, "POST", "/api/2.0/secrets/scopes/create", map[string]any{"scope": w.Name}, nil)
-	case StandInFolder:
+	case deployment.StandInFolder:
 		return w.Name, c.call(ctx, "POST", "/api/2.0/workspace/mkdirs", map[string]any{"path": w.Name}, nil)
-	case StandInPrincipal:
+	case deployment.StandInPrincipal:
 		kind, attribute := scimKind(w.Name)
 		var out struct {
 			ID string `json:"id"`

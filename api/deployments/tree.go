@@ -20,6 +20,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/bundle/deployment"
 	"github.com/wherry-ml/wherry/state"
 )
 
@@ -93,7 +94,7 @@ func (s *Service) putBlob(w http.ResponseWriter, r *http.Request) error {
 
 // missingBlobs lists contents that are not here, each once; executables have an
 // "x" at the end.
-func (s *Service) missingBlobs(lists ...[]File) (shas []string, bytes int64) {
+func (s *Service) missingBlobs(lists ...[]deployment.File) (shas []string, bytes int64) {
 	seen := map[string]bool{}
 	for _, list := range lists {
 		for _, f := range list {
@@ -112,11 +113,11 @@ func (s *Service) missingBlobs(lists ...[]File) (shas []string, bytes int64) {
 }
 
 // digestOf is the name of a tree: of the sorted paths, modes and contents.
-func digestOf(files []File) string {
+func digestOf(files []deployment.File) string {
 	if len(files) == 0 {
 		return ""
 	}
-	sorted := slices.SortedFunc(slices.Values(files), func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	sorted := slices.SortedFunc(slices.Values(files), func(a, b deployment.File) int { return strings.Compare(a.Path, b.Path) })
 	h := sha256.New()
 	for _, f := range sorted {
 		fmt.Fprintf(h, "%t %s %s\n", f.Exec, f.SHA256, f.Path)
@@ -125,7 +126,7 @@ func digestOf(files []File) string {
 }
 
 // makeTree makes the tree of files, unless it is there, and returns its digest.
-func (s *Service) makeTree(files []File) (string, error) {
+func (s *Service) makeTree(files []deployment.File) (string, error) {
 	digest := digestOf(files)
 	if digest == "" {
 		return "", nil
@@ -175,7 +176,7 @@ func (s *Service) makeTree(files []File) (string, error) {
 }
 
 // filesOf reads a tree's manifest; none for "" or a tree that is gone.
-func (s *Service) filesOf(digest string) (files []File) {
+func (s *Service) filesOf(digest string) (files []deployment.File) {
 	if digest == "" {
 		return nil
 	}
@@ -313,7 +314,7 @@ func (s *Service) goLive(ws int64, digest, filePath, name string) (undo, finish 
 
 // putLibraries adds wheels and jars below artifact_path; they are named by
 // content and never changed, for runs in flight use them.
-func (s *Service) putLibraries(ws int64, libraries []File) error {
+func (s *Service) putLibraries(ws int64, libraries []deployment.File) error {
 	for _, l := range libraries {
 		name := s.local(ws, l.Path)
 		if info, err := os.Stat(name); err == nil && info.Size() == l.Size {
@@ -335,7 +336,7 @@ func (s *Service) putLibraries(ws int64, libraries []File) error {
 }
 
 // check refuses a request that would lead out of its place.
-func (in *Request) check() error {
+func check(in *deployment.Request) error {
 	bad := func(format string, args ...any) error {
 		return wherry.Errorf(wherry.CodeInvalidParameter, format, args...)
 	}

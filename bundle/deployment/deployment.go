@@ -1,0 +1,185 @@
+// Package deployment is what a client and the server say to each other about a
+// deploy: what is wanted, what would change, what was done.
+package deployment
+
+// Host is who is signed in, and where.
+type Host struct {
+	UserName    string `json:"user_name"`
+	WorkspaceID int64  `json:"workspace_id"`
+}
+
+// Request is a bundle to be deployed, as the client resolved it.
+type Request struct {
+	Bundle       string `json:"bundle"`
+	Target       string `json:"target"`
+	Mode         string `json:"mode"` // "development", "production" or ""
+	CLIVersion   string `json:"cli_version"`
+	RootPath     string `json:"root_path"`
+	FilePath     string `json:"file_path"`
+	ArtifactPath string `json:"artifact_path"`
+	StatePath    string `json:"state_path"`
+	// Git is where the files come from; DirtyDigest is set by the server if
+	// Git.Dirty.
+	Git       Git        `json:"git"`
+	Files     []File     `json:"files"`
+	Libraries []File     `json:"libraries"` // paths are absolute, below artifact_path
+	Resources []Resource `json:"resources"`
+	// Lookups are references to what exists in the workspace, by name.
+	Lookups map[string]Lookup `json:"lookups,omitempty"`
+	// StandIns lets what the bundle takes for granted be made.
+	StandIns bool `json:"stand_ins"`
+	// Wants are catalogs, schemas and volumes that the sources name.
+	Wants []Want `json:"wants,omitempty"`
+	// ClusterSpecs are the settings of stand-in clusters, by the id they stand
+	// in for.
+	ClusterSpecs map[string]map[string]any `json:"cluster_specs,omitempty"`
+	ForceLock    bool                      `json:"force_lock,omitempty"`
+}
+
+// File is one file, by content.
+type File struct {
+	Path   string `json:"path"` // with slashes, relative to file_path
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+	Exec   bool   `json:"exec,omitempty"`
+}
+
+// Resource is one resource as the bundle has it: the fields of the REST create
+// request, with references like ${resources.jobs.x.id} where a value is known
+// only after a deploy.
+type Resource struct {
+	Type        string           `json:"type"`
+	Key         string           `json:"key"`
+	Config      map[string]any   `json:"config"`
+	Permissions []map[string]any `json:"permissions,omitempty"`
+	Grants      []map[string]any `json:"grants,omitempty"`
+	At          string           `json:"at,omitempty"` // file:line:column, for messages
+}
+
+// ID is "jobs.nightly".
+func (r Resource) ID() string { return r.Type + "." + r.Key }
+
+// Lookup names something of the workspace.
+type Lookup struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// Want is something that the sources take for granted.
+type Want struct {
+	Kind string `json:"kind"` // "catalog", "schema", "volume", "secret scope"
+	Name string `json:"name"`
+	At   string `json:"at,omitempty"`
+}
+
+// Plan says what a deploy would do.
+type Plan struct {
+	DeploymentID string `json:"deployment_id,omitempty"`
+	// Version is the version that is live, 0 for none.
+	Version   int64    `json:"version"`
+	Resources []Change `json:"resources"`
+	Files     struct {
+		Added     []string `json:"added,omitempty"`
+		Changed   []string `json:"changed,omitempty"`
+		Removed   []string `json:"removed,omitempty"`
+		Unchanged int      `json:"unchanged"`
+		Bytes     int64    `json:"bytes"` // to be uploaded
+	} `json:"files"`
+	TreeDigest string    `json:"tree_digest"`
+	Missing    []string  `json:"missing,omitempty"` // contents that the server lacks, by sha256
+	StandIns   []StandIn `json:"stand_ins,omitempty"`
+	// Source tells that only the commit differs from what is live.
+	Source  bool `json:"source_changed,omitempty"`
+	Changes bool `json:"changes"` // whether there is anything to do
+}
+
+// StandIn is something that the deploy makes, or made, because the bundle
+// takes it for granted.
+type StandIn struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	At   string `json:"at,omitempty"`
+	New  bool   `json:"new"`
+}
+
+// Actions of a Change.
+const (
+	Create    = "create"
+	Update    = "update"
+	Recreate  = "recreate"
+	Delete    = "delete"
+	Bind      = "bind" // it is there already, and becomes part of the deployment
+	Unchanged = "unchanged"
+)
+
+// Change is what happens to one resource.
+type Change struct {
+	Key    string  `json:"key"` // "jobs.nightly", "jobs.nightly.permissions"
+	Action string  `json:"action"`
+	ID     string  `json:"id,omitempty"`
+	Name   string  `json:"name,omitempty"`
+	Fields []Field `json:"fields,omitempty"`
+	At     string  `json:"at,omitempty"`
+}
+
+// Field is one field that changes; a missing side is nil.
+type Field struct {
+	Path   string `json:"path"`
+	Before any    `json:"before"`
+	After  any    `json:"after"`
+}
+
+// Report is what a deploy did.
+type Report struct {
+	DeploymentID string    `json:"deployment_id"`
+	Version      int64     `json:"version"`
+	Resources    []Change  `json:"resources"`
+	TreeDigest   string    `json:"tree_digest"`
+	StandIns     []StandIn `json:"stand_ins,omitempty"`
+	// Left are resources that should have been deleted and could not be; the
+	// next deploy tries again.
+	Left []string `json:"left,omitempty"`
+}
+
+// Git is where the files come from; the zero Git if they are in no repository.
+type Git struct {
+	Branch    string `json:"branch,omitempty"`
+	Commit    string `json:"commit,omitempty"`
+	OriginURL string `json:"origin_url,omitempty"`
+	RootPath  string `json:"bundle_root_path,omitempty"` // of the bundle, in the repository
+	Author    string `json:"author,omitempty"`
+	Message   string `json:"message,omitempty"`
+	Dirty     bool   `json:"dirty,omitempty"` // the files are not those of Commit
+}
+
+// Kinds of stand-in.
+const (
+	StandInCatalog   = "catalog"
+	StandInSchema    = "schema"
+	StandInVolume    = "volume"
+	StandInScope     = "secret scope"
+	StandInCluster   = "cluster"
+	StandInFolder    = "folder"
+	StandInPrincipal = "principal"
+)
+
+// Destroy is what `bundle destroy` asks for.
+type Destroy struct {
+	RootPath  string `json:"root_path"`
+	ForceLock bool   `json:"force_lock,omitempty"`
+}
+
+// Summary is what is deployed to a root path.
+type Summary struct {
+	DeploymentID string            `json:"deployment_id,omitempty"`
+	Version      int64             `json:"version"`
+	Status       string            `json:"status,omitempty"`
+	Bundle       string            `json:"bundle,omitempty"`
+	Target       string            `json:"target,omitempty"`
+	TreeDigest   string            `json:"tree_digest,omitempty"`
+	Git          Git               `json:"git"`
+	DirtyDigest  string            `json:"dirty_digest,omitempty"`
+	DeployedBy   string            `json:"deployed_by,omitempty"`
+	DeployedAt   int64             `json:"deployed_at,omitempty"` // ms
+	Resources    map[string]string `json:"resources"`             // id by key
+}

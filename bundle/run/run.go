@@ -1,0 +1,339 @@
+// Package run starts a job of a deployed bundle and follows it to its end.
+package run
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/client"
+)
+
+// Options is what a run is started with.
+type Options struct {
+	// Parameters are job parameters; for a job that declares none they are its
+	// notebooks' parameters.
+	Parameters map[string]string
+	Only       []string // task keys, "+a" with what is above, "a+" with what is below
+}
+
+// Start starts a run of a job and returns its id.
+func Start(ctx context.Context, c *client.Client, jobID int64, opts Options) (int64, error) {
+	in := map[string]any{"job_id": jobID}
+	if len(opts.Only) > 0 {
+		in["only"] = opts.Only
+	}
+	if len(opts.Parameters) > 0 {
+		var job struct {
+			Settings struct {
+				Parameters []any `json:"parameters"`
+			} `json:"settings"`
+		}
+		if err := c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/get?job_id=%d", jobID), nil, &job); err != nil {
+			return 0, err
+		}
+		kind := "notebook_params"
+		if len(job.Settings.Parameters) > 0 {
+			kind = "job_parameters"
+		}
+		in[kind] = opts.Parameters
+	}
+	var out struct {
+		RunID int64 `json:"run_id"`
+	}
+	return out.RunID, c.Do(ctx, "POST", "/api/2.2/jobs/run-now", in, &out)
+}
+
+// Result is how a run ended.
+type Result struct {
+	RunID     int64  `json:"run_id"`
+	JobID     int64  `json:"job_id"`
+	State     string `json:"result_state"`
+	Message   string `json:"state_message,omitempty"`
+	PageURL   string `json:"run_page_url,omitempty"`
+	StartTime int64  `json:"start_time"` // ms
+	EndTime   int64  `json:"end_time"`
+	Tasks     []Task `json:"tasks"`
+	LifeCycle string `json:"life_cycle_state"`
+	finished  bool
+}
+
+// Task is one task of a run, its last attempt.
+type Task struct {
+	Key         string `json:"task_key"`
+	RunID       int64  `json:"run_id"`
+	LifeCycle   string `json:"life_cycle_state"`
+	State       string `json:"result_state,omitempty"`
+	Message     string `json:"state_message,omitempty"`
+	Attempt     int    `json:"attempt_number"`
+	SetupMS     int64  `json:"setup_ms"`
+	ExecutionMS int64  `json:"execution_ms"`
+	StartTime   int64  `json:"start_time"`
+	EndTime     int64  `json:"end_time"`
+	// Output is dbutils.notebook.exit's value, or the end of a script's output.
+	Output string `json:"output,omitempty"`
+	Error  string `json:"error,omitempty"`
+	Trace  string `json:"error_trace,omitempty"`
+}
+
+// Succeeded tells whether the run counts as a success.
+func (r *Result) Succeeded() bool {
+	return r.State == wherry.ResultSuccess || r.State == wherry.ResultSuccessWithFailures
+}
+
+type stateView struct {
+	LifeCycle string `json:"life_cycle_state"`
+	Result    string `json:"result_state"`
+	Message   string `json:"state_message"`
+}
+
+type runView struct {
+	RunID   int64     `json:"run_id"`
+	JobID   int64     `json:"job_id"`
+	State   stateView `json:"state"`
+	PageURL string    `json:"run_page_url"`
+	Start   int64     `json:"start_time"`
+	End     int64     `json:"end_time"`
+	Tasks   []struct {
+		RunID     int64     `json:"run_id"`
+		Key       string    `json:"task_key"`
+		State     stateView `json:"state"`
+		Attempt   int       `json:"attempt_number"`
+		Setup     int64     `json:"setup_duration"`
+		Execution int64     `json:"execution_duration"`
+		Start     int64     `json:"start_time"`
+		End       int64     `json:"end_time"`
+	} `json:"tasks"`
+	Next string `json:"next_page_token"`
+}
+
+// Get returns a run as it is now.
+func Get(ctx context.Context, c *client.Client, id int64) (*Result, error) {
+	r := &Result{}
+	token := ""
+	for {
+		var v runView
+		if err := c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/runs/get?run_id=%d&page_token=%s", id, url.QueryEscape(token)), nil, &v); err != nil {
+			return nil, err
+		}
+		r.RunID, r.JobID, r.State, r.Message, r.PageURL, r.StartTime, r.EndTime = v.RunID, v.JobID, v.State.Result, v.State.Message, v.PageURL, v.Start, v.End
+		r.LifeCycle = v.State.LifeCycle
+		r.finished = terminal(v.State.LifeCycle)
+		for _, t := range v.Tasks {
+			task := Task{Key: t.Key, RunID: t.RunID, LifeCycle: t.State.LifeCycle, State: t.State.Result, Message: t.State.Message, Attempt: t.Attempt, SetupMS: t.Setup, ExecutionMS: t.Execution, StartTime: t.Start, EndTime: t.End}
+			i := slices.IndexFunc(r.Tasks, func(o Task) bool { return o.Key == t.Key })
+			switch {
+			case i < 0:
+				r.Tasks = append(r.Tasks, task)
+			case t.Attempt >= r.Tasks[i].Attempt:
+				r.Tasks[i] = task
+			}
+		}
+		if token = v.Next; token == "" {
+			return r, nil
+		}
+	}
+}
+
+func terminal(lifeCycle string) bool {
+	return lifeCycle == "TERMINATED" || lifeCycle == "SKIPPED" || lifeCycle == "INTERNAL_ERROR"
+}
+
+// Word is a task's state in one word.
+func (t *Task) Word() string {
+	if t.State != "" {
+		return t.State
+	}
+	return t.LifeCycle
+}
+
+// poll is how often a run is looked at: often at first, for short runs.
+const (
+	pollMin = 50 * time.Millisecond
+	pollMax = 500 * time.Millisecond
+)
+
+// Follow looks at a run until it has ended, calling see after each look, and
+// fetches the outputs. It stops looking when ctx ends; the run goes on.
+func Follow(ctx context.Context, c *client.Client, id int64, see func(*Result)) (*Result, error) {
+	wait := pollMin
+	for {
+		r, err := Get(ctx, c, id)
+		if err != nil {
+			return nil, err
+		}
+		see(r)
+		if r.finished {
+			return r, outputs(ctx, c, r)
+		}
+		select {
+		case <-ctx.Done():
+			return r, ctx.Err()
+		case <-time.After(wait):
+		}
+		wait = min(wait*5/4, pollMax)
+	}
+}
+
+// outputs fetches what the tasks that ran gave back.
+func outputs(ctx context.Context, c *client.Client, r *Result) error {
+	for i := range r.Tasks {
+		t := &r.Tasks[i]
+		if t.StartTime == 0 || t.LifeCycle == "SKIPPED" {
+			continue
+		}
+		var out struct {
+			Notebook struct {
+				Result string `json:"result"`
+			} `json:"notebook_output"`
+			Logs  string `json:"logs"`
+			Error string `json:"error"`
+			Trace string `json:"error_trace"`
+		}
+		err := c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/runs/get-output?run_id=%d", t.RunID), nil, &out)
+		if wherry.CodeOf(err) == wherry.CodeInvalidParameter { // a task without output
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		t.Output, t.Error, t.Trace = out.Notebook.Result, out.Error, out.Trace
+		if t.Output == "" {
+			t.Output = out.Logs
+		}
+	}
+	return nil
+}
+
+// Tail follows a run to its end and shows it on out: a table that changes if
+// live is set, for a terminal, else a line for each change.
+func Tail(ctx context.Context, c *client.Client, id int64, out io.Writer, live bool) (*Result, error) {
+	show := lines(out)
+	if live {
+		show = table(out)
+	}
+	r, err := Follow(ctx, c, id, show)
+	if r == nil || err != nil {
+		return r, err
+	}
+	Print(out, r)
+	return r, nil
+}
+
+// lines prints a line for each change of a task.
+func lines(out io.Writer) func(*Result) {
+	seen := map[string]string{}
+	return func(r *Result) {
+		for _, t := range r.Tasks {
+			state := t.Word() + " " + t.Message
+			if terminal(t.LifeCycle) {
+				state = t.Word() + " " + Duration(t.SetupMS+t.ExecutionMS)
+			}
+			if seen[t.Key] == state || t.LifeCycle == "BLOCKED" && seen[t.Key] == "" {
+				continue
+			}
+			seen[t.Key] = state
+			fmt.Fprintf(out, "%s %s: %s\n", time.Now().Format("15:04:05"), t.Key, strings.TrimSpace(state))
+		}
+	}
+}
+
+// table draws all tasks anew over the last drawing.
+func table(out io.Writer) func(*Result) {
+	drawn := 0
+	return func(r *Result) {
+		var b strings.Builder
+		if drawn > 0 {
+			fmt.Fprintf(&b, "\x1b[%dA", drawn)
+		}
+		drawn = 0
+		width := 0
+		for _, t := range r.Tasks {
+			width = max(width, len(t.Key))
+		}
+		for _, t := range r.Tasks {
+			spent := t.SetupMS + t.ExecutionMS
+			if t.StartTime > 0 && !terminal(t.LifeCycle) {
+				spent = time.Now().UnixMilli() - t.StartTime
+			}
+			message := t.Message
+			if len(message) > 60 {
+				message = message[:60]
+			}
+			if terminal(t.LifeCycle) {
+				message = ""
+			}
+			fmt.Fprintf(&b, "\x1b[2K  %s %-*s  %-18s %8s  %s\n", mark(&t), width, t.Key, t.Word(), Duration(spent), strings.ReplaceAll(message, "\n", " "))
+			drawn++
+		}
+		io.WriteString(out, b.String()) //nolint:errcheck // a terminal that went away
+	}
+}
+
+func mark(t *Task) string {
+	switch {
+	case t.State == wherry.ResultSuccess:
+		return "\x1b[32m✓\x1b[0m"
+	case t.State != "" && t.State != wherry.ResultExcluded:
+		return "\x1b[31m✗\x1b[0m"
+	case t.LifeCycle == "RUNNING":
+		return "\x1b[36m●\x1b[0m"
+	}
+	return "·"
+}
+
+// Duration writes milliseconds for people: "1.2 s", "3 min 4 s"; "" for 0.
+func Duration(ms int64) string {
+	switch {
+	case ms <= 0:
+		return ""
+	case ms < 60_000:
+		return fmt.Sprintf("%.1f s", float64(ms)/1000)
+	}
+	return fmt.Sprintf("%d min %d s", ms/60_000, ms%60_000/1000)
+}
+
+// outputLines is how much of a script's output is shown.
+const outputLines = 30
+
+// Print shows outputs, errors and the result of a run that ended.
+func Print(out io.Writer, r *Result) {
+	for _, t := range r.Tasks {
+		if t.Output != "" {
+			fmt.Fprintf(out, "\n── %s\n%s\n", t.Key, tail(t.Output, outputLines))
+		}
+		if t.Error == "" && t.State == wherry.ResultFailed {
+			t.Error = t.Message
+		}
+		if t.Error != "" {
+			fmt.Fprintf(out, "\n── %s failed: %s\n", t.Key, t.Error)
+			if t.Trace != "" {
+				fmt.Fprintln(out, tail(t.Trace, outputLines))
+			}
+		}
+	}
+	word := r.State
+	if word == "" {
+		word = r.LifeCycle
+	}
+	fmt.Fprintf(out, "\nrun %d: %s %s\n", r.RunID, word, Duration(r.EndTime-r.StartTime))
+	if r.Message != "" && !r.Succeeded() {
+		fmt.Fprintln(out, r.Message)
+	}
+	if r.PageURL != "" {
+		fmt.Fprintln(out, r.PageURL)
+	}
+}
+
+func tail(text string, n int) string {
+	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	if len(all) <= n {
+		return strings.Join(all, "\n")
+	}
+	return fmt.Sprintf("… %d lines before\n%s", len(all)-n, strings.Join(all[len(all)-n:], "\n"))
+}

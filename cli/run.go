@@ -1,0 +1,230 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/wherry-ml/wherry/bundle"
+	"github.com/wherry-ml/wherry/bundle/config"
+	"github.com/wherry-ml/wherry/bundle/deploy"
+	"github.com/wherry-ml/wherry/bundle/run"
+	"github.com/wherry-ml/wherry/client"
+)
+
+// runFlags say how a job is run.
+type runFlags struct {
+	params, only []string
+	noWait       bool
+}
+
+func (f *runFlags) add(c *cobra.Command) {
+	c.Flags().StringArrayVar(&f.params, "params", nil, "job parameters, as name=value, several with commas or by giving the flag again")
+	c.Flags().StringSliceVar(&f.only, "only", nil, "run these tasks only; +a takes in what is above a, a+ what is below")
+	c.Flags().BoolVar(&f.noWait, "no-wait", false, "start the run and do not wait for it")
+}
+
+func (f *runFlags) options() (run.Options, error) {
+	opts := run.Options{Parameters: map[string]string{}, Only: f.only}
+	for _, p := range f.params {
+		for _, pair := range splitParams(p) {
+			name, value, ok := strings.Cut(pair, "=")
+			if !ok {
+				return opts, &ExitError{Code: 2, Message: fmt.Sprintf("--params %s: write it as name=value", pair)}
+			}
+			opts.Parameters[name] = value
+		}
+	}
+	return opts, nil
+}
+
+// splitParams splits a=1,b=2 at commas that begin another name=value.
+func splitParams(s string) (pairs []string) {
+	for part := range strings.SplitSeq(s, ",") {
+		if strings.Contains(part, "=") || len(pairs) == 0 {
+			pairs = append(pairs, part)
+		} else {
+			pairs[len(pairs)-1] += "," + part
+		}
+	}
+	return pairs
+}
+
+// runCommand is the short way: deploy the working tree and run a job.
+func runCommand() *cobra.Command {
+	f, rf := &bundleFlags{}, &runFlags{}
+	c := &cobra.Command{
+		Use:   "run [JOB]",
+		Short: "Deploy this project from the working tree, run a job and follow it",
+		Long: `Starts or reuses the local server, deploys the default target from the working tree (uncommitted changes are
+recorded by their digest), runs the job with the given key, follows it and exits with 0 only if it succeeds. Without
+JOB the bundle must have one job. Nothing is written to the project's Git repository. What the project takes for
+granted and does not find is made as a stand-in and listed.`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeJobs(f),
+		RunE: func(c *cobra.Command, args []string) error {
+			opts, err := rf.options()
+			if err != nil {
+				return err
+			}
+			cl, b, err := f.connect(c.Context(), c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			key, err := jobKey(b, args)
+			if err != nil {
+				return err
+			}
+			if _, err := runSetup(c.Context(), c.ErrOrStderr()); err != nil {
+				return err
+			}
+			report, err := deploy.Deploy(c.Context(), cl, b, f.deployOptions(c, b))
+			if err != nil {
+				return err
+			}
+			progress := c.OutOrStdout()
+			if f.json() {
+				progress = c.ErrOrStderr()
+			}
+			fmt.Fprintln(progress, deploy.Where(cl, b))
+			deploy.PrintReport(progress, report)
+			return runJob(c, cl, b, key, opts, rf.noWait, f.json())
+		},
+	}
+	f.add(c)
+	f.addServer(c)
+	f.addDeploy(c)
+	rf.add(c)
+	return c
+}
+
+// bundleRunCommand runs what is deployed, without a deploy.
+func bundleRunCommand() *cobra.Command {
+	f, rf := &bundleFlags{}, &runFlags{}
+	c := &cobra.Command{
+		Use:               "run KEY",
+		Short:             "Run a deployed job and follow it",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeJobs(f),
+		RunE: func(c *cobra.Command, args []string) error {
+			opts, err := rf.options()
+			if err != nil {
+				return err
+			}
+			cl, b, err := f.connect(c.Context(), c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			key, err := jobKey(b, args)
+			if err != nil {
+				return err
+			}
+			return runJob(c, cl, b, key, opts, rf.noWait, f.json())
+		},
+	}
+	f.add(c)
+	f.addServer(c)
+	rf.add(c)
+	return c
+}
+
+func completeJobs(f *bundleFlags) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		b, err := f.load(c.Context(), io.Discard, "")
+		if b == nil || err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return jobKeys(b), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func jobKeys(b *bundle.Bundle) (keys []string) {
+	for _, r := range b.Resources() {
+		if r.Type == "jobs" {
+			keys = append(keys, r.Key)
+		}
+	}
+	return keys
+}
+
+// jobKey is the job that was named, or the only one.
+func jobKey(b *bundle.Bundle, args []string) (string, error) {
+	keys := jobKeys(b)
+	switch {
+	case len(args) == 1 && slices.Contains(keys, args[0]):
+		return args[0], nil
+	case len(args) == 1:
+		message := fmt.Sprintf("there is no job %q in the bundle", args[0])
+		if near := config.Nearest(args[0], keys); near != "" {
+			message += fmt.Sprintf(": did you mean %q?", near)
+		} else if len(keys) > 0 {
+			message += ": it has " + strings.Join(keys, ", ")
+		}
+		return "", &ExitError{Code: 1, Message: message}
+	case len(keys) == 1:
+		return keys[0], nil
+	case len(keys) == 0:
+		return "", &ExitError{Code: 1, Message: "the bundle has no job"}
+	}
+	return "", &ExitError{Code: 2, Message: "name the job to run: " + strings.Join(keys, ", ")}
+}
+
+// runJob runs a deployed job; the error tells the exit code of a run that did
+// not succeed.
+func runJob(c *cobra.Command, cl *client.Client, b *bundle.Bundle, key string, opts run.Options, noWait, asJSON bool) error {
+	id, err := jobID(c.Context(), cl, b, key)
+	if err != nil {
+		return err
+	}
+	runID, err := run.Start(c.Context(), cl, id, opts)
+	if err != nil {
+		return err
+	}
+	if noWait {
+		if asJSON {
+			return printJSON(c.OutOrStdout(), map[string]any{"run_id": runID, "job_id": id})
+		}
+		fmt.Fprintf(c.OutOrStdout(), "run %d of job %d has begun\n", runID, id)
+		return nil
+	}
+	var result *run.Result
+	if asJSON {
+		if result, err = run.Follow(c.Context(), cl, runID, func(*run.Result) {}); err == nil {
+			err = printJSON(c.OutOrStdout(), result)
+		}
+	} else {
+		result, err = run.Tail(c.Context(), cl, runID, c.OutOrStdout(), isTerminal(c.OutOrStdout()))
+	}
+	if err != nil {
+		return err
+	}
+	if !result.Succeeded() {
+		return &ExitError{Code: 1}
+	}
+	return nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// jobID is the id of a job as deployed.
+func jobID(ctx context.Context, cl *client.Client, b *bundle.Bundle, key string) (int64, error) {
+	s, err := deploy.Summary(ctx, cl, b.Workspace.Root)
+	if err != nil {
+		return 0, err
+	}
+	id, ok := s.Resources["jobs."+key]
+	if !ok {
+		return 0, &ExitError{Code: 1, Message: fmt.Sprintf("the job %s is not deployed to target %s: run `wherry bundle deploy` first", key, b.Target)}
+	}
+	return strconv.ParseInt(id, 10, 64)
+}
