@@ -198,8 +198,10 @@ func (c *change) insert(r *wherry.Run) error {
 
 func (c *change) emitStarted(r *wherry.Run) error {
 	payload := map[string]any{"job_id": r.JobID, "job_name": r.Name, "trigger": r.Trigger}
-	if d := r.Settings.Deployment; d != nil {
-		payload["deployment_id"], payload["version"] = d.DeploymentID, d.VersionID
+	if id, version, ok, err := deployments.DeploymentOf(c.Tx, r.JobID); err != nil {
+		return err
+	} else if ok {
+		payload["deployment_id"], payload["version"] = id, version
 	}
 	return c.emit(r, wherry.EventRunStarted, r.ID, 0, payload)
 }
