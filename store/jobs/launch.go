@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store/deployments"
 )
 
 // Launch asks for a run.
