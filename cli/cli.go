@@ -54,9 +54,11 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &ExitError{Code: 2, Message: err.Error()} })
 	root.AddCommand(
 		upCommand(),
+		demoCommand(),
 		runCommand(),
 		bundleCommand(),
 		standInCommand(),
+		traceCommand(),
 		setupCommand(),
 		agentCommand(),
 		mlflowCommand(),

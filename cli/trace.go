@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wherry-ml/wherry/client"
+	graph "github.com/wherry-ml/wherry/store/trace"
+	"github.com/wherry-ml/wherry/trace"
+	"github.com/wherry-ml/wherry/trace/rows"
+)
+
+func traceCommand() *cobra.Command {
+	var dir, output string
+	c := &cobra.Command{Use: "trace", Short: "Where does a row come from, and what did a commit touch?"}
+	c.PersistentFlags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
+	c.PersistentFlags().StringVarP(&output, "output", "o", "text", "text or json")
+	var where string
+	table := &cobra.Command{
+		Use:     "table NAME --row CONDITION",
+		Short:   "Trace a row of a table back to the commit",
+		Example: `  wherry trace table main.flights.predictions --row "flight_id = 'UA-1545-EWR-20130101-515'"`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			server, err := localServer(c, dir)
+			if err != nil {
+				return err
+			}
+			found, err := rows.Find(c.Context(), server, args[0], where, 1, nil)
+			if err != nil {
+				return err
+			}
+			if len(found) == 0 {
+				return fmt.Errorf("no row of %s has %s", args[0], where)
+			}
+			answer, err := rows.Trace(c.Context(), server, args[0], found[0])
+			if err != nil {
+				return err
+			}
+			return printAnswer(c.OutOrStdout(), answer, output)
+		},
+	}
+	table.Flags().StringVar(&where, "row", "", "an SQL condition that holds for the row")
+	_ = table.MarkFlagRequired("row")
+	commit := &cobra.Command{
+		Use:   "commit SHA",
+		Short: "Show everything that came of a commit",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			server, err := localServer(c, dir)
+			if err != nil {
+				return err
+			}
+			g, err := rows.Walk(c.Context(), server, graph.Ref{Kind: graph.Commit, Key: args[0]}, false)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return printJSON(c.OutOrStdout(), g)
+			}
+			printTree(c.OutOrStdout(), g.AsTree(false), "")
+			return nil
+		},
+	}
+	c.AddCommand(table, commit)
+	return c
+}
+
+func localServer(c *cobra.Command, dir string) (*client.Client, error) {
+	st, err := stateDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	server, _, err := client.Local(c.Context(), st)
+	return server, err
+}
+
+func printAnswer(out io.Writer, a *rows.Answer, output string) error {
+	if output == "json" {
+		return printJSON(out, a)
+	}
+	switch {
+	case len(a.Origins) == 0:
+		fmt.Fprintln(out, "the commit that wrote this row is no longer in the table's log")
+		return nil
+	case !a.Exact:
+		fmt.Fprintln(out, "OPTIMIZE has rewritten the row's file; it came from one of these commits:")
+		for _, o := range a.Origins {
+			writer := "unknown writer"
+			if o.RunID != 0 {
+				writer = fmt.Sprintf("task run %d", o.RunID)
+			}
+			fmt.Fprintf(out, "  version %d, %s, %s\n", o.Version, o.Operation, writer)
+		}
+		fmt.Fprintln(out, "The trace of the first:")
+	}
+	printTree(out, a.Graph.AsTree(true), "")
+	return nil
+}
+
+// printTree draws a node and what lies behind it, one a line.
+func printTree(out io.Writer, t *trace.Tree, indent string) {
+	if t == nil {
+		return
+	}
+	rel := ""
+	if t.Rel != "" {
+		rel = t.Rel + " "
+	}
+	line := indent + rel + title(t.Node)
+	if t.Digest != "" {
+		line += fmt.Sprintf("  (%.19s)", t.Digest)
+	}
+	fmt.Fprintln(out, line)
+	for _, child := range t.Children {
+		printTree(out, child, indent+"  ")
+	}
+}
+
+// title names a node for people, with the words of its payload.
+func title(n *graph.Node) string {
+	var p struct {
+		Table, Author, Message, Branch, Target, Bundle string
+		TaskKey                                        string `json:"task_key"`
+		JobName                                        string `json:"job_name"`
+		Version                                        any
+		Operation                                      string
+	}
+	_ = json.Unmarshal(n.Payload, &p) // fields of another shape stay empty
+	kind := strings.ReplaceAll(n.Kind, "_", " ")
+	switch {
+	case n.Kind == graph.TableVersion && p.Table != "":
+		return fmt.Sprintf("%s %s version %v %s", kind, p.Table, p.Version, p.Operation)
+	case n.Kind == graph.TaskRun && p.TaskKey != "":
+		return fmt.Sprintf("%s %s %s", kind, n.Key, p.TaskKey)
+	case n.Kind == graph.JobRun && p.JobName != "":
+		return fmt.Sprintf("%s %s %s", kind, n.Key, p.JobName)
+	case n.Kind == graph.Commit:
+		subject, _, _ := strings.Cut(p.Message, "\n")
+		return fmt.Sprintf("%s %.12s %s %s", kind, n.Key, p.Author, subject)
+	case n.Kind == graph.Deployment && p.Target != "":
+		return fmt.Sprintf("%s %s of %s to %s by %s", kind, n.Key, p.Bundle, p.Target, n.Actor)
+	case n.Kind == graph.External:
+		return "unknown writer"
+	}
+	return kind + " " + n.Key
+}
