@@ -96,8 +96,10 @@ func (s *Service) crud(kind, path, key string) []api.Route {
 // Both spellings of the version are in use for temporary credentials.
 func unsupported() (routes []api.Route) {
 	refuse := func(path, feature string) {
-		routes = append(routes, api.Route{Path: path, Permission: api.SignedIn, Summary: "Not supported: " + feature,
-			Handler: api.JSON(func(context.Context, *api.Empty) (*api.Empty, error) { return nil, wherry.NotImplemented(feature) })})
+		routes = append(routes, api.Route{
+			Path: path, Permission: api.SignedIn, Summary: "Not supported: " + feature,
+			Handler: api.JSON(func(context.Context, *api.Empty) (*api.Empty, error) { return nil, wherry.NotImplemented(feature) }),
+		})
 	}
 	for _, version := range []string{"2.0", "2.1"} {
 		for _, kind := range []string{"table", "path", "volume", "model-version"} {

@@ -130,8 +130,10 @@ func TestTables(t *testing.T) {
 		{"name": "Id", "type_text": "bigint", "type_json": `{"name":"Id","type":"long"}`, "type_name": "LONG", "position": 0, "nullable": false},
 		{"name": "fare", "type_text": "decimal(10,2)", "type_name": "DECIMAL", "comment": "in dollars", "partition_index": 0},
 	}
-	create := map[string]any{"catalog_name": "workspace", "schema_name": "default", "name": "Trips", "table_type": "MANAGED", "data_source_format": "DELTA",
-		"storage_location": staged.StorageLocation, "columns": columns, "properties": map[string]string{"delta.minReaderVersion": "1"}}
+	create := map[string]any{
+		"catalog_name": "workspace", "schema_name": "default", "name": "Trips", "table_type": "MANAGED", "data_source_format": "DELTA",
+		"storage_location": staged.StorageLocation, "columns": columns, "properties": map[string]string{"delta.minReaderVersion": "1"},
+	}
 	var made sdk.TableInfo
 	if err := call(t, s, http.MethodPost, "/api/2.1/unity-catalog/tables", create, &made); err != nil {
 		t.Fatal(err)
@@ -149,12 +151,16 @@ func TestTables(t *testing.T) {
 	}
 
 	for _, bad := range []string{"file:/etc/passwd", "dbfs:/__unitystorage/tables/" + staged.TableID, "dbfs:/a/../../b", "relative", ""} {
-		err := call(t, s, http.MethodPost, "/api/2.1/unity-catalog/tables", map[string]any{"catalog_name": "workspace", "schema_name": "default", "name": "ext",
-			"table_type": "EXTERNAL", "data_source_format": "DELTA", "storage_location": bad}, nil)
+		err := call(t, s, http.MethodPost, "/api/2.1/unity-catalog/tables", map[string]any{
+			"catalog_name": "workspace", "schema_name": "default", "name": "ext",
+			"table_type": "EXTERNAL", "data_source_format": "DELTA", "storage_location": bad,
+		}, nil)
 		wantCode(t, err, 400, "INVALID_PARAMETER_VALUE")
 	}
-	ext := must(w.Tables.Create(ctx, sdk.CreateTableRequest{CatalogName: "workspace", SchemaName: "default", Name: "ext", TableType: sdk.TableTypeExternal,
-		DataSourceFormat: sdk.DataSourceFormatParquet, StorageLocation: "abfss://raw@acct.dfs.core.windows.net/x/"}))(t)
+	ext := must(w.Tables.Create(ctx, sdk.CreateTableRequest{
+		CatalogName: "workspace", SchemaName: "default", Name: "ext", TableType: sdk.TableTypeExternal,
+		DataSourceFormat: sdk.DataSourceFormatParquet, StorageLocation: "abfss://raw@acct.dfs.core.windows.net/x/",
+	}))(t)
 	if ext.StorageLocation != "abfss://raw@acct.dfs.core.windows.net/x" {
 		t.Errorf("external at %q", ext.StorageLocation)
 	}
@@ -199,7 +205,8 @@ func TestTables(t *testing.T) {
 	}
 
 	must(w.TableConstraints.Create(ctx, sdk.CreateTableConstraint{FullNameArg: "workspace.default.rides", Constraint: sdk.TableConstraint{
-		PrimaryKeyConstraint: &sdk.PrimaryKeyConstraint{Name: "pk", ChildColumns: []string{"Id"}}}}))(t)
+		PrimaryKeyConstraint: &sdk.PrimaryKeyConstraint{Name: "pk", ChildColumns: []string{"Id"}},
+	}}))(t)
 	got = must(w.Tables.GetByFullName(ctx, "workspace.default.rides"))(t)
 	if len(got.TableConstraints) != 1 || got.TableConstraints[0].PrimaryKeyConstraint.Name != "pk" {
 		t.Errorf("constraints %+v", got.TableConstraints)
@@ -299,9 +306,11 @@ func TestStoredKinds(t *testing.T) {
 	if loc.Url != "abfss://raw@acct.dfs.core.windows.net" || loc.CredentialName != "lake-cred" {
 		t.Errorf("location %+v", loc)
 	}
-	fn := must(w.Functions.Create(ctx, sdk.CreateFunctionRequest{FunctionInfo: sdk.CreateFunction{CatalogName: "workspace", SchemaName: "default", Name: "twice", DataType: sdk.ColumnTypeNameInt, FullDataType: "int",
+	fn := must(w.Functions.Create(ctx, sdk.CreateFunctionRequest{FunctionInfo: sdk.CreateFunction{
+		CatalogName: "workspace", SchemaName: "default", Name: "twice", DataType: sdk.ColumnTypeNameInt, FullDataType: "int",
 		RoutineBody: sdk.CreateFunctionRoutineBodySql, RoutineDefinition: "x * 2", ParameterStyle: sdk.CreateFunctionParameterStyleS, SecurityType: sdk.CreateFunctionSecurityTypeDefiner,
-		SqlDataAccess: sdk.CreateFunctionSqlDataAccessContainsSql, SpecificName: "twice", InputParams: sdk.FunctionParameterInfos{}}}))(t)
+		SqlDataAccess: sdk.CreateFunctionSqlDataAccessContainsSql, SpecificName: "twice", InputParams: sdk.FunctionParameterInfos{},
+	}}))(t)
 	if fn.FullName != "workspace.default.twice" || fn.RoutineDefinition != "x * 2" {
 		t.Errorf("function %+v", fn)
 	}

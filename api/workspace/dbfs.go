@@ -130,7 +130,7 @@ func (s *Service) dbfsClose(ctx context.Context, in *dbfsInput) (*api.Empty, err
 
 // dbfsPut takes JSON with up to 1 MB, or a form with a file of any size.
 func (s *Service) dbfsPut(w http.ResponseWriter, r *http.Request) error {
-	var target, content = "", io.Reader(nil)
+	target, content := "", io.Reader(nil)
 	overwrite := false
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "multipart/form-data" {
 		r.Body = http.MaxBytesReader(w, r.Body, maxImport)

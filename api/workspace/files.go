@@ -37,8 +37,10 @@ var filesFamily = api.Family{
 
 func (s *Service) filesRoutes() (routes []api.Route) {
 	add := func(method, kind, summary string, permission api.Permission, directory bool, h FileHandler) {
-		routes = append(routes, api.Route{Method: method, Path: "/api/2.0/fs/" + kind + "/{path...}", Permission: permission, Summary: summary,
-			Handler: api.Raw(s.dispatch(h, directory)), Family: filesFamily})
+		routes = append(routes, api.Route{
+			Method: method, Path: "/api/2.0/fs/" + kind + "/{path...}", Permission: permission, Summary: summary,
+			Handler: api.Raw(s.dispatch(h, directory)), Family: filesFamily,
+		})
 	}
 	add("GET", "files", "Read a file (HEAD: describe it)", api.Read, false, s.getFile)
 	add("PUT", "files", "Write a file", api.Write, false, s.putFile)

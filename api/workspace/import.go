@@ -17,6 +17,7 @@ import (
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
 	"github.com/wherry-ml/wherry/blob"
+	"github.com/wherry-ml/wherry/notebook"
 	store "github.com/wherry-ml/wherry/store/workspace"
 )
 
@@ -191,12 +192,12 @@ func (in *imported) place(name string) (placed, error) {
 			return placed{}, readError(err, in.path)
 		}
 		// A notebook and a file have the same name on disk; only its header tells.
-		_, notebook := store.NotebookLanguage(path.Base(name), head)
-		if notebook && strings.HasSuffix(name, ".ipynb") {
+		_, isNotebook := store.NotebookLanguage(path.Base(name), head)
+		if isNotebook && strings.HasSuffix(name, ".ipynb") {
 			content, err := jupyter(r, in.path)
 			return placed{name, true, content}, err
 		}
-		return placed{name, notebook, r}, nil
+		return placed{name, isNotebook, r}, nil
 	case "RAW":
 		return placed{name, false, in.content}, nil
 	case "HTML", "R_MARKDOWN", "DBC":
@@ -207,30 +208,28 @@ func (in *imported) place(name string) (placed, error) {
 
 // source makes a notebook of source code: with the header that marks it as one.
 func (in *imported) source(name string) (placed, error) {
-	language := strings.ToUpper(in.language)
-	if language == "" {
-		for l, e := range map[string]string{wherry.LanguagePython: ".py", wherry.LanguageSQL: ".sql", wherry.LanguageScala: ".scala", wherry.LanguageR: ".r"} {
-			if strings.EqualFold(path.Ext(name), e) {
-				language = l
-			}
-		}
+	language := strings.ToLower(in.language)
+	if language == "" && path.Ext(name) != ".ipynb" {
+		language = notebook.Language(name)
 	}
-	ext, header, ok := store.Extension(language)
-	if !ok {
+	ext := notebook.Extension(language)
+	if ext == "" {
 		return placed{}, wherry.Errorf(wherry.CodeInvalidParameter, "language is required to import source code: PYTHON, SQL, SCALA or R, not %q", in.language)
 	}
+	if strings.EqualFold(path.Ext(name), ext) {
+		ext = path.Ext(name) // .R
+	}
+	header := string(notebook.WithHeader(language, nil))
 	r := bufio.NewReaderSize(in.content, 256)
-	head, err := r.Peek(len(header) + 8)
+	head, err := r.Peek(128)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return placed{}, readError(err, in.path)
 	}
-	if language == wherry.LanguageR && strings.HasSuffix(name, ".R") {
-		ext = ".R"
+	to := placed{file: withExtension(name, ext), notebook: true, content: r}
+	if !notebook.Is("x"+ext, head) {
+		to.content = io.MultiReader(strings.NewReader(header), r)
 	}
-	if _, has := store.NotebookLanguage("x"+ext, head); has {
-		return placed{withExtension(name, ext), true, r}, nil
-	}
-	return placed{withExtension(name, ext), true, io.MultiReader(strings.NewReader(header+"\n"), r)}, nil
+	return to, nil
 }
 
 func withExtension(name, ext string) string {

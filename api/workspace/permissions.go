@@ -38,9 +38,12 @@ var objectKinds = []objectKind{
 	{"registered-models", "registered-model", []string{"CAN_MANAGE", "CAN_MANAGE_PRODUCTION_VERSIONS", "CAN_MANAGE_STAGING_VERSIONS", "CAN_EDIT", "CAN_READ"}},
 	{"serving-endpoints", "serving-endpoint", []string{"CAN_MANAGE", "CAN_QUERY", "CAN_VIEW"}},
 	{"authorization", "tokens", []string{"CAN_USE"}},
-	{"sql/queries", "query", tree}, {"queries", "query", tree},
-	{"sql/dashboards", "dashboard", tree}, {"dashboards", "dashboard", tree},
-	{"sql/alerts", "alert", tree}, {"alerts", "alert", tree},
+	{"sql/queries", "query", tree},
+	{"queries", "query", tree},
+	{"sql/dashboards", "dashboard", tree},
+	{"dashboards", "dashboard", tree},
+	{"sql/alerts", "alert", tree},
+	{"alerts", "alert", tree},
 	{"apps", "apps", []string{"CAN_MANAGE", "CAN_USE"}},
 	{"database-instances", "database-instances", []string{"CAN_MANAGE", "CAN_USE"}},
 }
@@ -159,8 +162,10 @@ func (o *object) withOwner(list []store.Access) []store.Access {
 func (o *object) answer(list []store.Access) *permissionsOutput {
 	out := &permissionsOutput{ObjectID: "/" + o.path + "/" + o.id, ObjectType: o.name}
 	for _, a := range list {
-		out.List = append(out.List, accessOutput{UserName: a.UserName, GroupName: a.GroupName, ServicePrincipalName: a.ServicePrincipalName,
-			All: []grantedLevel{{Level: a.Level}}})
+		out.List = append(out.List, accessOutput{
+			UserName: a.UserName, GroupName: a.GroupName, ServicePrincipalName: a.ServicePrincipalName,
+			All: []grantedLevel{{Level: a.Level}},
+		})
 	}
 	highest := o.levels[0]
 	if highest == "IS_OWNER" {

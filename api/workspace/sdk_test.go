@@ -113,8 +113,10 @@ func TestNotebooksAndFiles(t *testing.T) {
 	wantCode(t, err, 404, "RESOURCE_DOES_NOT_EXIST")
 
 	// The same notebook in another format keeps its id and leaves no second file.
-	ok(t, w.Workspace.Import(ctx, workspace.Import{Path: home + "/p/nb", Format: workspace.ImportFormatJupyter, Overwrite: true,
-		Content: base64.StdEncoding.EncodeToString([]byte(`{"cells":[],"nbformat":4}`))}))
+	ok(t, w.Workspace.Import(ctx, workspace.Import{
+		Path: home + "/p/nb", Format: workspace.ImportFormatJupyter, Overwrite: true,
+		Content: base64.StdEncoding.EncodeToString([]byte(`{"cells":[],"nbformat":4}`)),
+	}))
 	if o := must(w.Workspace.GetStatusByPath(ctx, home+"/p/nb"))(t); o.ObjectId != nb.ObjectId {
 		t.Errorf("the notebook's id went from %d to %d", nb.ObjectId, o.ObjectId)
 	}
@@ -127,6 +129,30 @@ func TestNotebooksAndFiles(t *testing.T) {
 	ok(t, w.Workspace.Delete(ctx, workspace.Delete{Path: home + "/p", Recursive: true}))
 	wantCode(t, w.Workspace.Delete(ctx, workspace.Delete{Path: home + "/p"}), 404, "RESOURCE_DOES_NOT_EXIST")
 	wantCode(t, w.Workspace.Delete(ctx, workspace.Delete{Path: "/Users", Recursive: true}), 400, "INVALID_PARAMETER_VALUE")
+}
+
+func TestExportConverts(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	w, _ := start(t)
+	source := "# Databricks notebook source\n# MAGIC %md\n# MAGIC # Title\n\n# COMMAND ----------\n\nx = 1\n\n# COMMAND ----------\n\n# MAGIC %sql\n# MAGIC SELECT 1"
+	ok(t, w.Workspace.Upload(ctx, "/Shared/n", strings.NewReader(source), workspace.UploadLanguage(workspace.LanguagePython)))
+	export := func(path string, format workspace.ExportFormat) string {
+		t.Helper()
+		out := must(w.Workspace.Export(ctx, workspace.ExportRequest{Path: path, Format: format}))(t)
+		return string(must(base64.StdEncoding.DecodeString(out.Content))(t))
+	}
+	ipynb := export("/Shared/n", workspace.ExportFormatJupyter)
+	if !strings.Contains(ipynb, `"nbformat"`) || !strings.Contains(ipynb, "x = 1") {
+		t.Errorf("as Jupyter: %s", ipynb)
+	}
+	ok(t, w.Workspace.Import(ctx, workspace.Import{Path: "/Shared/back", Format: workspace.ImportFormatJupyter, Content: base64.StdEncoding.EncodeToString([]byte(ipynb))}))
+	if back := export("/Shared/back", workspace.ExportFormatSource); strings.TrimSpace(back) != source {
+		t.Errorf("there and back:\n%s\nwant\n%s", back, source)
+	}
+	if raw := export("/Shared/back", workspace.ExportFormatAuto); raw != ipynb {
+		t.Errorf("AUTO changed the file: %s", raw)
+	}
 }
 
 func TestUploadAndDownload(t *testing.T) {
@@ -288,8 +314,10 @@ func TestPermissions(t *testing.T) {
 	if owner(got) != "eva" || len(got.AccessControlList) != 3 {
 		t.Errorf("set %+v", got)
 	}
-	got = must(w.Permissions.Update(ctx, iam.UpdateObjectPermissions{RequestObjectType: "pipelines", RequestObjectId: "77",
-		AccessControlList: []iam.AccessControlRequest{{ServicePrincipalName: "sp", PermissionLevel: "IS_OWNER"}}}))(t)
+	got = must(w.Permissions.Update(ctx, iam.UpdateObjectPermissions{
+		RequestObjectType: "pipelines", RequestObjectId: "77",
+		AccessControlList: []iam.AccessControlRequest{{ServicePrincipalName: "sp", PermissionLevel: "IS_OWNER"}},
+	}))(t)
 	if owner(got) != "sp" || len(got.AccessControlList) != 3 {
 		t.Errorf("updated %+v", got)
 	}
@@ -323,8 +351,10 @@ func TestPermissionsOfJobs(t *testing.T) {
 	if owner(got) != "admin@localhost" || got.ObjectType != "job" {
 		t.Errorf("a new job has %+v", got)
 	}
-	got = must(w.Permissions.Set(ctx, iam.SetObjectPermissions{RequestObjectType: "jobs", RequestObjectId: id,
-		AccessControlList: []iam.AccessControlRequest{{GroupName: "users", PermissionLevel: "CAN_MANAGE_RUN"}}}))(t)
+	got = must(w.Permissions.Set(ctx, iam.SetObjectPermissions{
+		RequestObjectType: "jobs", RequestObjectId: id,
+		AccessControlList: []iam.AccessControlRequest{{GroupName: "users", PermissionLevel: "CAN_MANAGE_RUN"}},
+	}))(t)
 	if owner(got) != "admin@localhost" || len(got.AccessControlList) != 3 {
 		t.Errorf("after a list without an owner %+v", got)
 	}

@@ -37,11 +37,15 @@ func TestTerraformProvider(t *testing.T) {
 		{"POST", "/api/2.0/workspace/mkdirs", `{"path":"/Shared/tf"}`, 200, nil},
 		{"GET", "/api/2.0/workspace/get-status?path=%2FShared%2Ftf", "", 200, map[string]string{"object_type": "DIRECTORY", "object_id": "*"}},
 		{"POST", "/api/2.0/workspace/import", `{"content":"cHJpbnQoMSk=","format":"SOURCE","language":"PYTHON","overwrite":true,"path":"/Shared/tf/nb"}`, 200, nil},
-		{"GET", "/api/2.0/workspace/get-status?path=%2FShared%2Ftf%2Fnb&return_git_info=true", "", 200,
-			map[string]string{"object_type": "NOTEBOOK", "language": "PYTHON", "object_id": "*", "path": "/Shared/tf/nb"}},
+		{
+			"GET", "/api/2.0/workspace/get-status?path=%2FShared%2Ftf%2Fnb&return_git_info=true", "", 200,
+			map[string]string{"object_type": "NOTEBOOK", "language": "PYTHON", "object_id": "*", "path": "/Shared/tf/nb"},
+		},
 		{"PUT", "/api/2.0/permissions/notebooks/$object_id", `{"access_control_list":[{"group_name":"users","permission_level":"CAN_RUN"}]}`, 200, nil},
-		{"GET", "/api/2.0/permissions/notebooks/$object_id", "", 200, map[string]string{"object_type": "notebook",
-			"access_control_list.0.group_name": "users", "access_control_list.0.all_permissions.0.permission_level": "CAN_RUN"}},
+		{"GET", "/api/2.0/permissions/notebooks/$object_id", "", 200, map[string]string{
+			"object_type":                      "notebook",
+			"access_control_list.0.group_name": "users", "access_control_list.0.all_permissions.0.permission_level": "CAN_RUN",
+		}},
 
 		{"POST", "/api/2.1/unity-catalog/schemas", `{"catalog_name":"workspace","name":"tf"}`, 200, map[string]string{"full_name": "workspace.tf"}},
 		{"GET", "/api/2.1/unity-catalog/schemas/workspace.tf", "", 200, map[string]string{"owner": "admin@localhost", "metastore_id": "$metastore_id"}},

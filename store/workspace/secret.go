@@ -104,8 +104,10 @@ func (s *Store) CreateScope(ctx context.Context, ws int64, name, manager string,
 // DeleteScope deletes a scope and its secrets.
 func (s *Store) DeleteScope(ctx context.Context, ws int64, name string) error {
 	return s.inScope(ctx, ws, name, func(tx *store.Tx) error {
-		for _, q := range []string{`DELETE FROM secret_acl WHERE workspace_id = $1 AND scope = $2`, `DELETE FROM secret WHERE workspace_id = $1 AND scope = $2`,
-			`DELETE FROM secret_scope WHERE workspace_id = $1 AND name = $2`} {
+		for _, q := range []string{
+			`DELETE FROM secret_acl WHERE workspace_id = $1 AND scope = $2`, `DELETE FROM secret WHERE workspace_id = $1 AND scope = $2`,
+			`DELETE FROM secret_scope WHERE workspace_id = $1 AND name = $2`,
+		} {
 			if _, err := tx.Exec(q, ws, name); err != nil {
 				return err
 			}

@@ -4,56 +4,35 @@
 package workspace
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/blob"
+	"github.com/wherry-ml/wherry/notebook"
 )
 
-// notebooks are the extensions that notebooks have on disk, in the order in
-// which a name without extension is tried. A source file is a notebook if its
-// first line is header; "" is a Jupyter notebook, always one.
-var notebooks = []struct{ ext, language, header string }{
-	{".py", wherry.LanguagePython, "# Databricks notebook source"},
-	{".ipynb", "", ""},
-	{".sql", wherry.LanguageSQL, "-- Databricks notebook source"},
-	{".scala", wherry.LanguageScala, "// Databricks notebook source"},
-	{".r", wherry.LanguageR, "# Databricks notebook source"},
-	{".R", wherry.LanguageR, "# Databricks notebook source"},
-}
-
-// Extension returns the extension that a notebook in a language has on disk
-// and the line it begins with; false if there is no such language.
-func Extension(language string) (ext, header string, ok bool) {
-	for _, n := range notebooks {
-		if n.language == language && language != "" {
-			return n.ext, n.header, true
-		}
-	}
-	return "", "", false
-}
+// extensions are those that notebooks have on disk, in the order in which a
+// name without extension is tried.
+var extensions = []string{".py", ".ipynb", ".sql", ".scala", ".r", ".R"}
 
 // NotebookLanguage tells whether a file with a name's extension and these
 // first bytes is a notebook, and in which language. Of a Jupyter notebook all
 // bytes are needed to know of a language other than Python.
 func NotebookLanguage(name string, head []byte) (language string, ok bool) {
-	for _, n := range notebooks {
-		if !strings.HasSuffix(name, n.ext) || len(name) == len(n.ext) {
-			continue
-		}
-		if n.header == "" {
-			return jupyterLanguage(head), true
-		}
-		line, _, _ := bytes.Cut(bytes.TrimPrefix(head, []byte("\ufeff")), []byte("\n"))
-		return n.language, strings.TrimRight(string(line), " \t\r") == n.header
+	ext := path.Ext(name)
+	if ext == name || !notebook.Is(name, head) { // ".py" is a name, not an extension
+		return "", false
 	}
-	return "", false
+	if ext == ".ipynb" {
+		return jupyterLanguage(head), true
+	}
+	return strings.ToUpper(notebook.Language(name)), true
 }
 
 func jupyterLanguage(doc []byte) string {
@@ -128,12 +107,12 @@ func Find(dir *blob.Dir, p string) (*wherry.Object, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, blob.Error(err, p)
 	}
-	for _, n := range notebooks {
-		found, ferr := dir.Stat(name + n.ext)
+	for _, ext := range extensions {
+		found, ferr := dir.Stat(name + ext)
 		if name == "." || ferr != nil || found.IsDir() {
 			continue
 		}
-		if o, err := describe(dir, name+n.ext, found); err == nil && o.Type == wherry.ObjectNotebook {
+		if o, err := describe(dir, name+ext, found); err == nil && o.Type == wherry.ObjectNotebook {
 			return o, nil
 		}
 	}
@@ -190,8 +169,12 @@ func Children(dir *blob.Dir, name string) ([]*wherry.Object, error) {
 	return list, nil
 }
 
-// maxJupyter bounds how much of a Jupyter notebook is read to learn its language.
-const maxJupyter = 4 << 20
+// How much of a file is read to learn whether it is a notebook, in bytes: the
+// first line, or of a Jupyter notebook what tells its language.
+const (
+	maxHeader  = 128
+	maxJupyter = 4 << 20
+)
 
 func describe(dir *blob.Dir, name string, info fs.FileInfo) (*wherry.Object, error) {
 	o := &wherry.Object{Type: wherry.ObjectDirectory, Path: "/" + name, File: name, ModifiedAt: info.ModTime().UnixMilli()}
@@ -203,13 +186,11 @@ func describe(dir *blob.Dir, name string, info fs.FileInfo) (*wherry.Object, err
 	}
 	o.Type, o.Size = wherry.ObjectFile, info.Size()
 	limit := int64(0)
-	for _, n := range notebooks {
-		if strings.HasSuffix(name, n.ext) {
-			limit = int64(len(n.header) + 8)
-			if n.header == "" {
-				limit = maxJupyter
-			}
-		}
+	switch ext := path.Ext(name); {
+	case ext == ".ipynb":
+		limit = maxJupyter
+	case slices.Contains(extensions, ext):
+		limit = maxHeader
 	}
 	if limit == 0 || !info.Mode().IsRegular() {
 		return o, nil
