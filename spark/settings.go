@@ -43,10 +43,12 @@ func (c *Config) settings() map[string]string {
 		"spark.sql.legacy.createHiveTableByDefault": "false",
 		"spark.sql.execution.arrow.pyspark.enabled": "true",
 		// One machine: as many parts as cores, not the 200 of a big cluster.
-		"spark.sql.shuffle.partitions":                   cores,
-		"spark.databricks.delta.snapshotPartitions":      "2",
-		"spark.ui.showConsoleProgress":                   "false",
-		"spark.ui.enabled":                               "false",
+		"spark.sql.shuffle.partitions":              cores,
+		"spark.databricks.delta.snapshotPartitions": "2",
+		"spark.ui.showConsoleProgress":              "false",
+		"spark.ui.enabled":                          "false",
+		// Listings are jobs of as many tasks as this says: 10,000 by default.
+		"spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
 		"spark.locality.wait":                            "0s",
 		"spark.databricks.delta.checkLatestSchemaOnRead": "true",
 	}
@@ -63,6 +65,9 @@ func (c *Config) settings() map[string]string {
 				}
 			}
 			continue
+		}
+		if k == "spark.sql.shuffle.partitions" && strings.EqualFold(v, "auto") {
+			continue // the platform's own value: adaptive execution decides, as it does by default
 		}
 		s[k] = v
 	}
@@ -89,7 +94,6 @@ func (c *Config) settings() map[string]string {
 		"spark.hadoop.wherry.root.managed":             c.Roots.Managed,
 		"spark.driver.host":                            "127.0.0.1",
 		"spark.driver.bindAddress":                     "127.0.0.1",
-		"spark.local.dir":                              c.Local,
 		"wherry.control":                               filepath.Join(c.BoxDir, "control"),
 		"wherry.secret":                                filepath.Join(c.BoxDir, "secret"),
 	})

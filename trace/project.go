@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
@@ -13,7 +14,7 @@ import (
 // payload holds the fields of all events that the graph needs.
 type payload struct {
 	DeploymentID   string       `json:"deployment_id"`
-	Version        json.Number  `json:"version"`
+	Version        text         `json:"version"`
 	Commit         string       `json:"commit"`
 	DirtyDigest    string       `json:"dirty_digest"`
 	TreeDigest     string       `json:"tree_digest"`
@@ -28,6 +29,15 @@ type payload struct {
 	MLflowRunID    string       `json:"mlflow_run_id"`
 	Digest         string       `json:"digest"`
 	ExecutedDigest string       `json:"executed_digest"`
+}
+
+// text is a value that some events write as a number and others as a string.
+type text string
+
+// UnmarshalJSON keeps the digits of a number and the characters of a string.
+func (t *text) UnmarshalJSON(b []byte) error {
+	*t = text(strings.Trim(string(b), `"`))
+	return nil
 }
 
 // edges collects what one event adds.
@@ -75,7 +85,7 @@ func project(tx *store.Tx, e wherry.Event) error {
 		run := ref(graph.JobRun, e.Subject)
 		g.node(run, "", e.Actor, e.Payload)
 		if p.DeploymentID != "" {
-			deployment := ref(graph.Deployment, p.DeploymentID+"/"+p.Version.String())
+			deployment := ref(graph.Deployment, p.DeploymentID+"/"+string(p.Version))
 			g.node(deployment, "", "", nil)
 			g.edge(deployment, "ran_as", run)
 		}
@@ -100,7 +110,7 @@ func project(tx *store.Tx, e wherry.Event) error {
 }
 
 func (g *edges) deployment(p payload) {
-	d := ref(graph.Deployment, p.DeploymentID+"/"+p.Version.String())
+	d := ref(graph.Deployment, p.DeploymentID+"/"+string(p.Version))
 	g.node(d, p.TreeDigest, g.e.Actor, g.e.Payload)
 	if p.Commit == "" {
 		return // a project without git
@@ -116,7 +126,7 @@ func (g *edges) deployment(p payload) {
 }
 
 func (g *edges) table(p payload) {
-	version := ref(graph.TableVersion, p.TableID+"@"+p.Version.String())
+	version := ref(graph.TableVersion, p.TableID+"@"+string(p.Version))
 	if g.e.Kind == wherry.EventTableRead {
 		if g.e.RunID != 0 {
 			run := ref(graph.TaskRun, g.e.RunID)
@@ -128,7 +138,7 @@ func (g *edges) table(p payload) {
 	}
 	g.node(version, "", g.e.Actor, g.e.Payload)
 	if g.e.RunID == 0 {
-		unknown := ref(graph.External, p.TableID+"@"+p.Version.String())
+		unknown := ref(graph.External, p.TableID+"@"+string(p.Version))
 		g.node(unknown, "", "", nil)
 		g.edge(unknown, "wrote", version)
 	}
@@ -136,7 +146,7 @@ func (g *edges) table(p payload) {
 }
 
 func (g *edges) model(p payload) {
-	version := ref(graph.ModelVersion, p.Name+"/"+p.Version.String())
+	version := ref(graph.ModelVersion, p.Name+"/"+string(p.Version))
 	switch g.e.Kind {
 	case wherry.EventModelVersion:
 		g.node(version, p.Digest, g.e.Actor, g.e.Payload)
@@ -147,7 +157,7 @@ func (g *edges) model(p payload) {
 		}
 		g.inRun("registered", version)
 	case wherry.EventModelAlias:
-		alias := ref(graph.AliasChange, p.Name+"@"+p.Alias+"/"+p.Version.String()+"#"+strconv.FormatInt(g.e.ID, 10))
+		alias := ref(graph.AliasChange, p.Name+"@"+p.Alias+"/"+string(p.Version)+"#"+strconv.FormatInt(g.e.ID, 10))
 		g.node(version, "", "", nil)
 		g.node(alias, "", g.e.Actor, g.e.Payload)
 		g.edge(version, "aliased_as", alias)
