@@ -301,6 +301,7 @@ func (a *API) patch(k kind) handler {
 			for _, o := range in.Operations {
 				changes := map[string]json.RawMessage{o.Path: o.Value}
 				if o.Path == "" {
+					changes = nil // else Unmarshal adds to what is there
 					if err := json.Unmarshal(o.Value, &changes); err != nil {
 						return wherry.Errorf(wherry.CodeInvalidParameter, "an operation without a path needs an object as value")
 					}
