@@ -299,15 +299,15 @@ func (s *Service) completeVersion(ctx context.Context, in *publicRequest) (*vers
 }
 
 type operationView struct {
-	Name         string          `json:"name"`
-	ResourceKey  string          `json:"resource_key"`
-	ResourceType string          `json:"resource_type,omitempty"`
-	ActionType   string          `json:"action_type"`
-	Status       string          `json:"status"`
-	ResourceID   string          `json:"resource_id"`
-	ErrorMessage string          `json:"error_message,omitempty"`
-	State        json.RawMessage `json:"state,omitempty"`
-	CreateTime   string          `json:"create_time"`
+	Name         string `json:"name"`
+	ResourceKey  string `json:"resource_key"`
+	ResourceType string `json:"resource_type,omitempty"`
+	ActionType   string `json:"action_type"`
+	Status       string `json:"status"`
+	ResourceID   string `json:"resource_id"`
+	ErrorMessage string `json:"error_message,omitempty"`
+	State        string `json:"state,omitempty"` // a JSON document as text: one of the SDK's packages wants a string
+	CreateTime   string `json:"create_time"`
 }
 
 // resourceType is the public word for a section: jobs → DEPLOYMENT_RESOURCE_TYPE_JOB.
@@ -320,14 +320,20 @@ func resourceType(kind string) string {
 }
 
 func viewOperation(o deployments.Operation) *operationView {
-	v := &operationView{
+	return &operationView{
 		Name: fmt.Sprintf("deployments/%s/versions/%d/operations/%s", o.DeploymentID, o.Version, o.Key), ResourceKey: o.Key, ResourceType: resourceType(o.Kind),
-		ActionType: o.Action, Status: o.Status, ResourceID: o.ResourceID, ErrorMessage: o.Message, CreateTime: stamp(o.CreatedAt),
+		ActionType: o.Action, Status: o.Status, ResourceID: o.ResourceID, ErrorMessage: o.Message, CreateTime: stamp(o.CreatedAt), State: o.State,
 	}
-	if o.State != "" {
-		v.State = json.RawMessage(o.State)
+}
+
+// document is a JSON document that came as itself or, from one of the SDK's
+// packages, as text.
+func document(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
 	}
-	return v
+	return string(raw)
 }
 
 func (s *Service) createOperation(ctx context.Context, in *publicRequest) (*operationView, error) {
@@ -341,7 +347,7 @@ func (s *Service) createOperation(ctx context.Context, in *publicRequest) (*oper
 	}
 	o, err := s.store.PublicOperation(ctx, workspace(ctx), deployments.Operation{
 		DeploymentID: in.ID, Version: n, Key: in.ResourceKey, Kind: kind, Action: in.ActionType, Status: in.Status, ResourceID: in.ResourceID,
-		Message: in.ErrorMessage, State: string(in.State),
+		Message: in.ErrorMessage, State: document(in.State),
 	})
 	if err != nil {
 		return nil, err
@@ -382,13 +388,13 @@ func (s *Service) getOperation(ctx context.Context, in *publicRequest) (*operati
 }
 
 type resourceView struct {
-	Name          string          `json:"name"`
-	ResourceKey   string          `json:"resource_key"`
-	ResourceType  string          `json:"resource_type"`
-	ResourceID    string          `json:"resource_id"`
-	LastAction    string          `json:"last_action_type,omitempty"`
-	LastVersionID string          `json:"last_version_id,omitempty"`
-	State         json.RawMessage `json:"state,omitempty"`
+	Name          string `json:"name"`
+	ResourceKey   string `json:"resource_key"`
+	ResourceType  string `json:"resource_type"`
+	ResourceID    string `json:"resource_id"`
+	LastAction    string `json:"last_action_type,omitempty"`
+	LastVersionID string `json:"last_version_id,omitempty"`
+	State         string `json:"state,omitempty"`
 }
 
 func (s *Service) resources(ctx context.Context, in *publicRequest) (list []*resourceView, err error) {
@@ -399,10 +405,7 @@ func (s *Service) resources(ctx context.Context, in *publicRequest) (list []*res
 	for _, r := range rows {
 		v := &resourceView{
 			Name: fmt.Sprintf("deployments/%s/resources/%s", in.ID, r.Key), ResourceKey: r.Key, ResourceType: resourceType(r.Kind), ResourceID: r.ResourceID,
-			LastAction: r.Action, LastVersionID: versionID(r.Version),
-		}
-		if r.State != "" {
-			v.State = json.RawMessage(r.State)
+			LastAction: r.Action, LastVersionID: versionID(r.Version), State: r.State,
 		}
 		list = append(list, v)
 	}
