@@ -223,6 +223,16 @@ func (r *remote) tellHosts() error {
 	return r.send(protocol.Message{Type: protocol.Hosts, Hosts: hosts})
 }
 
+// terminate ends the agent whatever runs on it; what runs fails and says why.
+func (r *remote) terminate(why string) {
+	r.mu.Lock()
+	for _, s := range r.sinks {
+		s.ended.Store(&failure{wherry.TermClusterError, why})
+	}
+	r.mu.Unlock()
+	r.end(true)
+}
+
 // ack lets the agent drop a task whose result is stored.
 func (r *remote) ack(runID int64, at protocol.Offsets) {
 	if err := r.send(protocol.Message{Type: protocol.Ack, RunID: runID, Offsets: at}); err != nil {

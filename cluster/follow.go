@@ -84,7 +84,7 @@ func (f *follower) receive(ctx context.Context, m protocol.Message) (*wherry.Res
 		f.run.started = time.UnixMilli(m.At)
 		return nil, f.m.cfg.Runs.AttemptRunning(ctx, f.run.RunID, f.clusterID)
 	case protocol.Note:
-		return nil, f.m.cfg.Runs.Message(ctx, f.run.RunID, m.Text)
+		return nil, f.m.say(ctx, f.run, m.Text)
 	case protocol.Data:
 		return nil, f.out.write(m.Stream, m.Offset, m.Data)
 	case protocol.Attach: // the connection was made anew

@@ -72,7 +72,7 @@ func (m *Manager) libraries(ctx context.Context, r *run, t *protocol.Task) error
 	if m.cfg.Overlay == nil {
 		return wherry.NotImplemented("libraries of tasks")
 	}
-	if err := m.cfg.Runs.Message(ctx, r.RunID, "installing libraries"); err != nil {
+	if err := m.say(ctx, r, "installing libraries"); err != nil {
 		return err
 	}
 	overlay, err := m.cfg.Overlay(ctx, w.requirements, w.wheels)

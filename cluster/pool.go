@@ -52,11 +52,13 @@ func (m *Manager) acquireAgent(ctx context.Context, r *run, s shape, lease strin
 		defer m.lock(serverless + s.key)()
 	}
 	agent := m.warm(s.key, lease)
+	doing := ""
 	if agent == nil {
-		notes = append(slices.Clone(notes), "starting compute")
+		doing = "starting compute"
 	}
-	if len(notes) > 0 && r != nil {
-		if err := m.cfg.Runs.Message(ctx, r.RunID, sentence(notes)); err != nil {
+	if r != nil {
+		r.notes = notes
+		if err := m.say(ctx, r, doing); err != nil {
 			return nil, err
 		}
 	}
@@ -64,6 +66,20 @@ func (m *Manager) acquireAgent(ctx context.Context, r *run, s shape, lease strin
 		return agent, nil
 	}
 	return m.spawn(ctx, s, lease)
+}
+
+// say tells what compute is doing for an attempt, after what is different from
+// what was asked for; nothing if there is neither.
+func (m *Manager) say(ctx context.Context, r *run, doing string) error {
+	notes := slices.Clone(r.notes)
+	if doing != "" {
+		notes = append(notes, doing)
+	}
+	if text := sentence(notes); text != r.said {
+		r.said = text
+		return m.cfg.Runs.Message(ctx, r.RunID, text)
+	}
+	return nil
 }
 
 // warm lends a live agent of the shape: for serverless the one that has that
@@ -129,14 +145,13 @@ func (m *Manager) acquireJobCluster(ctx context.Context, r *run) (*remote, strin
 		return nil, "", err
 	}
 	if agent := m.warm(s.key, c.ID); agent != nil { // one commit instead of two
-		c.State, c.AgentID, c.StartedAt = wherry.ClusterRunning, agent.id, time.Now().UnixMilli()
+		c.State, c.AgentID, c.StartedAt, c.Message = wherry.ClusterRunning, agent.id, time.Now().UnixMilli(), sentence(notes)
 		if _, err := m.cfg.Store.Create(ctx, c); err != nil {
 			return nil, "", err
 		}
-		if len(notes) > 0 {
-			if err := m.cfg.Runs.Message(ctx, r.RunID, sentence(notes)); err != nil {
-				return nil, "", err
-			}
+		r.notes = notes
+		if err := m.say(ctx, r, ""); err != nil {
+			return nil, "", err
 		}
 		agent.attach(r)
 		return agent, c.ID, nil
@@ -190,7 +205,8 @@ func (m *Manager) ensure(ctx context.Context, r *run, c wherry.Cluster, spec Spe
 	}
 	agent, err := m.acquireAgent(ctx, r, s, c.ID, notes)
 	if err != nil {
-		c.State, c.Message, c.ReasonCode, c.ReasonType = wherry.ClusterError, err.Error(), "DRIVER_UNREACHABLE", "SERVICE_FAULT"
+		c.State, c.Message, c.ReasonCode, c.ReasonType = wherry.ClusterTerminated, err.Error(), "DRIVER_UNREACHABLE", "SERVICE_FAULT"
+		c.TerminatedAt = time.Now().UnixMilli()
 		if uerr := m.cfg.Store.Update(ctx, c, "DRIVER_UNAVAILABLE", map[string]string{"message": err.Error()}); uerr != nil {
 			slog.Error("cluster", "cluster", c.ID, "error", uerr)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wherry-ml/wherry"
@@ -24,8 +25,11 @@ type run struct {
 	started  time.Time // when user code began; zero before
 	cancel   func()
 	canceled chan struct{}
-	in       chan protocol.Message // from the agent; closed when the agent is gone
-	left     chan struct{}         // closed when nobody reads in any more
+	in       chan protocol.Message   // from the agent; closed when the agent is gone
+	ended    atomic.Pointer[failure] // why its cluster was ended
+	notes    []string                // what is different from what was asked for
+	said     string                  // the last message
+	left     chan struct{}           // closed when nobody reads in any more
 }
 
 func newRun(a wherry.Attempt) *run {
@@ -103,6 +107,10 @@ func (m *Manager) settleFailure(ctx context.Context, r *run, err error) error {
 
 // settle stores the result with the last of the output, in one transaction.
 func (m *Manager) settle(ctx context.Context, r *run, clusterID string, result wherry.Result, from, to protocol.Offsets) error {
+	if why := r.ended.Load(); why != nil && result.State != wherry.ResultSuccess && !r.isCanceled() {
+		result = wherry.Result{State: wherry.ResultFailed, Code: why.code, Message: why.message, Error: why.message,
+			SetupMillis: result.SetupMillis, ExecutionMillis: result.ExecutionMillis}
+	}
 	if txRuns, ok := m.cfg.Runs.(interface {
 		AttemptDoneTx(*store.Tx, int64, string, wherry.Result) error
 	}); ok {

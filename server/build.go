@@ -12,6 +12,7 @@ import (
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
 	catalogapi "github.com/wherry-ml/wherry/api/catalog"
+	computeapi "github.com/wherry-ml/wherry/api/compute"
 	deploymentsapi "github.com/wherry-ml/wherry/api/deployments"
 	jobsapi "github.com/wherry-ml/wherry/api/jobs"
 	mlflowapi "github.com/wherry-ml/wherry/api/mlflow"
@@ -26,6 +27,7 @@ import (
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/catalog"
+	"github.com/wherry-ml/wherry/store/compute"
 	"github.com/wherry-ml/wherry/store/deployments"
 	"github.com/wherry-ml/wherry/store/jobs"
 	"github.com/wherry-ml/wherry/store/mlflow"
@@ -118,6 +120,7 @@ func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info
 	if work == nil {
 		clusters := newCompute(cfg, db, epoch, info, runs, deployed, sys.proxy)
 		sys.loops = append(sys.loops, clusters.Run)
+		routes = append(routes, computeapi.New(clusters, compute.New(db)).Routes()...)
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
 	}
 	jobsAPI := jobsapi.New(runs, cfg.State)
