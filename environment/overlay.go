@@ -83,8 +83,9 @@ func (e *Environment) overlayName(requirements, wheels []string) (string, error)
 	return hex.EncodeToString(h.Sum(nil))[:24], nil
 }
 
-// planned matches a line of uv's dry run: a package that it would add.
-var planned = regexp.MustCompile(`(?m)^ *\+ ([^= ]+)==(\S+)(?: \(from (.+)\))?$`)
+// planned matches a line of uv's dry run: what it would add, as name==version
+// or name @ URL.
+var planned = regexp.MustCompile(`(?m)^ *\+ ([^=\s]+(?:==\S+| @ \S+))`)
 
 func (e *Environment) fillOverlay(ctx context.Context, dir string, requirements, wheels []string) error {
 	list := filepath.Join(dir, "requirements.txt")
@@ -101,11 +102,7 @@ func (e *Environment) fillOverlay(ctx context.Context, dir string, requirements,
 	argv := []string{"pip", "install", "--no-deps", "--compile-bytecode", "--python", e.Python, "--target", dir}
 	found := planned.FindAllStringSubmatch(string(plan), -1)
 	for _, m := range found {
-		if m[3] != "" {
-			argv = append(argv, m[1]+" @ "+m[3])
-		} else {
-			argv = append(argv, m[1]+"=="+m[2])
-		}
+		argv = append(argv, m[1])
 	}
 	if len(found) == 0 {
 		return nil

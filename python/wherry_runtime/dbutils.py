@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import time
 from collections import namedtuple
 from collections.abc import Sequence
@@ -36,7 +35,9 @@ class Widgets(Help):
         resume = context.get().request.get("resume") or {}
         saved = resume.get("widgets") or {}
         self._defaults: dict[str, str] = saved.get("defaults", {})
-        self._given: dict[str, str] = saved.get("given") or {k: str(v) for k, v in (context.get().task.get("parameters") or {}).items()}
+        self._given: dict[str, str] = saved.get("given") or {
+            k: str(v) for k, v in (context.get().task.get("parameters") or {}).items()
+        }
 
     def state(self) -> dict[str, dict[str, str]]:
         return {"defaults": self._defaults, "given": self._given}
@@ -52,7 +53,9 @@ class Widgets(Help):
     def dropdown(self, name: str, defaultValue: str, choices: Sequence[str], label: str | None = None) -> None:
         """Make a widget with one of some values; the default must be among them."""
         if str(defaultValue) not in [str(c) for c in choices]:
-            raise ValueError(f"The default value {defaultValue!r} of widget {name} is not among its choices {list(choices)}")
+            raise ValueError(
+                f"The default value {defaultValue!r} of widget {name} is not among its choices {list(choices)}"
+            )
         self._defaults[name] = str(defaultValue)
 
     def combobox(self, name: str, defaultValue: str, choices: Sequence[str] = (), label: str | None = None) -> None:
@@ -113,28 +116,35 @@ class Notebook(Help):
 
     def run(self, path: str, timeout_seconds: int = 0, arguments: dict[str, Any] | None = None, **_: Any) -> str:
         """Run a notebook as a run of its own on this cluster; return what it gave to exit."""
-        task = context.get().task
-        if not path.startswith("/"):
-            path = os.path.normpath(os.path.join(os.path.dirname(str(task.get("path"))), path))
-        notebook = {"notebook_path": path, "base_parameters": {k: str(v) for k, v in (arguments or {}).items()}}
-        settings: dict[str, Any] = {"task_key": "notebook", "notebook_task": notebook}
-        if task.get("cluster_id"):
-            settings["existing_cluster_id"] = task["cluster_id"]
-        body = {"run_name": f"{os.path.basename(path)} (from run {task.get('run_id')})", "timeout_seconds": timeout_seconds, "tasks": [settings]}
-        run_id = api.call("POST", "/api/2.1/jobs/runs/submit", body)["run_id"]
-        pause = 0.02
-        while True:
-            run = api.call("GET", "/api/2.1/jobs/runs/get", run_id=run_id)
-            state = run.get("state") or {}
-            if state.get("life_cycle_state") in ("TERMINATED", "SKIPPED", "INTERNAL_ERROR"):
-                break
-            time.sleep(pause)
-            pause = min(pause * 1.3, 1.0)
+        body = {
+            "path": path,
+            "timeout_seconds": int(timeout_seconds),
+            "arguments": {k: str(v) for k, v in (arguments or {}).items()},
+        }
+        run_id = api.call("POST", "/api/wherry/notebook-run", body)["run_id"]
+        try:
+            run = self._wait(run_id)
+        except BaseException:  # Interrupted: the child is not to outlive its caller.
+            api.call("POST", "/api/wherry/notebook-run/cancel", {"run_id": run_id})
+            raise
+        state = run["state"]
         output = api.call("GET", "/api/2.1/jobs/runs/get-output", run_id=run["tasks"][0]["run_id"])
         if state.get("result_state") == "SUCCESS":
             return str((output.get("notebook_output") or {}).get("result") or "")
         why = output.get("error") or state.get("state_message") or ""
-        raise NotebookExecutionError(f"com.databricks.WorkflowException: notebook {path} ended {state.get('result_state')} (run {run_id}): {why}")
+        raise NotebookExecutionError(
+            f"com.databricks.WorkflowException: notebook {path} ended {state.get('result_state')} (run {run_id}): {why}"
+        )
+
+    def _wait(self, run_id: int) -> dict[str, Any]:
+        pause = 0.02
+        while True:
+            run: dict[str, Any] = api.call("GET", "/api/2.1/jobs/runs/get", run_id=run_id)
+            state = run.get("state") or {}
+            if state.get("life_cycle_state") in ("TERMINATED", "SKIPPED", "INTERNAL_ERROR"):
+                return run
+            time.sleep(pause)
+            pause = min(pause * 1.3, 1.0)
 
 
 class TaskValues(Help):
@@ -153,7 +163,9 @@ class TaskValues(Help):
         ValueError. Outside a job: debugValue, else TypeError."""
         if not context.get().task.get("job_run_id"):
             if debugValue is _NONE or debugValue is None:
-                raise TypeError("Must pass debugValue when calling get outside of a job context. debugValue cannot be None.")
+                raise TypeError(
+                    "Must pass debugValue when calling get outside of a job context. debugValue cannot be None."
+                )
             return debugValue
         try:
             return api.call("GET", "/api/wherry/task-values", task_key=taskKey, key=key)["value"]
@@ -239,7 +251,9 @@ class Credentials(Help):
     """Cloud roles, which wherry has none of."""
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise NotImplementedError("dbutils.credentials is not supported by wherry: configure the storage with spark.conf and dbutils.secrets")
+        raise NotImplementedError(
+            "dbutils.credentials is not supported by wherry: configure the storage with spark.conf and dbutils.secrets"
+        )
 
     assumeRole = showCurrentRole = showRoles = getServiceCredentialsProvider = _refuse
 

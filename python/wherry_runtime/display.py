@@ -55,7 +55,9 @@ def _rich(value: Any) -> None:
 
 def _spark(frame: Any) -> None:
     if frame.isStreaming:
-        raise NotImplementedError("display() of a streaming DataFrame is not supported by wherry: write the stream to a table")
+        raise NotImplementedError(
+            "display() of a streaming DataFrame is not supported by wherry: write the stream to a table"
+        )
     rows = frame.limit(FETCHED + 1).collect()
     more = len(rows) > FETCHED
     _table(frame.columns, [list(r) for r in rows[:FETCHED]], f"more than {FETCHED:,}" if more else f"{len(rows):,}")
@@ -85,7 +87,11 @@ def _table(columns: list[str], rows: list[list[Any]], total: str) -> None:
     if context.get().kind != "notebook":
         print(plain)
         return
-    parts = ['<table class="wherry-table"><thead><tr>', *(f"<th>{html.escape(c)}</th>" for c in columns), "</tr></thead><tbody>"]
+    parts = [
+        '<table class="wherry-table"><thead><tr>',
+        *(f"<th>{html.escape(c)}</th>" for c in columns),
+        "</tr></thead><tbody>",
+    ]
     for row in rows[:SHOWN]:
         parts += ["<tr>", *(f"<td>{html.escape(_text(v))}</td>" for v in row), "</tr>"]
     parts.append("</tbody></table>")

@@ -83,7 +83,11 @@ class Events:
             if output["output_type"] == "stream" and limit > 0:
                 self._output({**output, "text": output["text"][: limit // 2]})
             what = "cell is over 10 MB" if self.total_bytes < TOTAL_LIMIT - CELL_LIMIT else "notebook is over 30 MB"
-            output = {"output_type": "stream", "name": "stderr", "text": f"\n*** the output of this {what}; the rest is not kept ***\n"}
+            output = {
+                "output_type": "stream",
+                "name": "stderr",
+                "text": f"\n*** the output of this {what}; the rest is not kept ***\n",
+            }
             size = 0
         self._cell_bytes += size
         self.total_bytes += size

@@ -158,7 +158,9 @@ class FS:
         return True
 
     def mount(self, *_: Any, **__: Any) -> NoReturn:
-        raise NotImplementedError("dbutils.fs.mount is not supported by wherry: read abfss:// paths directly, or make a volume")
+        raise NotImplementedError(
+            "dbutils.fs.mount is not supported by wherry: read abfss:// paths directly, or make a volume"
+        )
 
     updateMount = mount
 
@@ -181,7 +183,9 @@ class FS:
 def _info(asked: str, path: str) -> FileInfo:
     st = os.stat(path)
     slash = "/" if os.path.isdir(path) else ""
-    return FileInfo(_shown(asked, path) + slash, os.path.basename(path) + slash, 0 if slash else st.st_size, int(st.st_mtime * 1000))
+    return FileInfo(
+        _shown(asked, path) + slash, os.path.basename(path) + slash, 0 if slash else st.st_size, int(st.st_mtime * 1000)
+    )
 
 
 class _Hadoop:
@@ -202,7 +206,9 @@ class _Hadoop:
         for status in self.fs.listStatus(self.jpath):
             slash = "/" if status.isDirectory() else ""
             p = status.getPath()
-            out.append(FileInfo(p.toString() + slash, p.getName() + slash, status.getLen(), status.getModificationTime()))
+            out.append(
+                FileInfo(p.toString() + slash, p.getName() + slash, status.getLen(), status.getModificationTime())
+            )
         return out
 
     def copy(self, to: str, recurse: bool, move: bool) -> bool:
@@ -237,7 +243,9 @@ class _Hadoop:
             raise _missing(self.path)
         stream = self.fs.open(self.jpath)
         try:
-            data = self.jvm.org.apache.commons.io.IOUtils.toByteArray(self.jvm.org.apache.commons.io.input.BoundedInputStream(stream, limit))
+            data = self.jvm.org.apache.commons.io.IOUtils.toByteArray(
+                self.jvm.org.apache.commons.io.input.BoundedInputStream(stream, limit)
+            )
         finally:
             stream.close()
         return bytes(data).decode("utf-8", "replace")

@@ -37,11 +37,17 @@ def wait_for_task(zygote: socket.socket, link: socket.socket, isolate: bool) -> 
     theirs.close()
     data, fds = _take(zygote, link, ours)
     request = json.loads(data)
-    if "file" in request:  # Too long for one message.
-        with open(request["file"], "rb") as f:
-            data = f.read()
-        request |= json.loads(data)
-    zygote.send(json.dumps({"id": request["id"], "pid": outer_pid}).encode())
+    reply = {"id": request["id"], "pid": outer_pid}
+    try:
+        if "task_file" in request:  # Too long for one message.
+            with open(request["task_file"], "rb") as f:
+                request["task"] = json.load(f)
+            data = json.dumps(request).encode()
+    except (OSError, ValueError) as e:
+        reply["error"] = f"read the task: {e}"
+    zygote.send(json.dumps(reply).encode())
+    if "error" in reply:
+        os._exit(0)
     zygote.close()
     link.close()
     control = socket.socket(fileno=fds[-1])

@@ -140,7 +140,10 @@ def patch_session(module: Any) -> None:
             return get_or_create(self)
         found = session()
         for key, value in self._options.items():
-            if key.startswith(("spark.sql.", "spark.databricks.")) and key not in ("spark.sql.extensions", "spark.sql.catalog.spark_catalog"):
+            if key.startswith(("spark.sql.", "spark.databricks.")) and key not in (
+                "spark.sql.extensions",
+                "spark.sql.catalog.spark_catalog",
+            ):
                 try:
                     found.conf.set(key, value)
                 except Exception:  # A static setting: the cluster's stays.

@@ -25,7 +25,9 @@ pip_folder: str | None = None
 def refuse(language: str) -> None:
     """Raise NotImplementedError naming the language."""
     name = {"scala": "Scala", "r": "R"}.get(language, language)
-    raise NotImplementedError(f"%{language}: {name} cells are not supported by wherry; its notebooks run Python and SQL")
+    raise NotImplementedError(
+        f"%{language}: {name} cells are not supported by wherry; its notebooks run Python and SQL"
+    )
 
 
 def run_process(argv: list[str], stdin: str | None = None, env: dict[str, str] | None = None) -> int:
@@ -142,7 +144,14 @@ CELLS: dict[str, Callable[[str], None]] = {"sql": run_sql, "sh": run_sh, "fs": r
 
 def register(shell: Any) -> None:
     """Give the shell the line magics %pip, %conda, %run, %sql and %fs."""
-    for name, function in {"pip": run_pip, "conda": run_conda, "run": run_run, "fs": run_fs, "sql": run_sql, "sh": run_sh}.items():
+    for name, function in {
+        "pip": run_pip,
+        "conda": run_conda,
+        "run": run_run,
+        "fs": run_fs,
+        "sql": run_sql,
+        "sh": run_sh,
+    }.items():
         shell.register_magic_function(_line(function), "line", name)
     for name, function in {"sql": run_sql, "sh": run_sh}.items():
         shell.register_magic_function(_cell(function), "cell", name)
@@ -182,24 +191,36 @@ def run_pip(text: str) -> None:
     importlib.invalidate_caches()
 
 
-_PLANNED = re.compile(r"^ *\+ ([^= ]+)==(\S+)(?: \(from (.+)\))?$", re.M)
+# What uv's dry run would add: name==version, or name @ URL.
+_PLANNED = re.compile(r"^ *\+ (([^=\s]+)(?:==\S+| @ \S+))", re.M)
 # Options of pip that say where packages are, which the second step needs as well.
 _INDEX = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--trusted-host", "--no-index")
 
 
 def _install(arguments: list[str], folder: str) -> None:
-    arguments = [a for a in arguments if a not in ("-q", "--quiet", "-y", "--no-warn-script-location", "--disable-pip-version-check")]
+    arguments = [
+        a
+        for a in arguments
+        if a not in ("-q", "--quiet", "-y", "--no-warn-script-location", "--disable-pip-version-check")
+    ]
     arguments = [a for a in arguments if a not in ("-e", "--editable", "--user", "--force-reinstall", "-v")]
     uv = os.path.join(os.path.dirname(sys.executable), "uv")
     uv = uv if os.path.exists(uv) else shutil.which("uv") or ""
     if not uv:
-        code = run_process([sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "--upgrade", *arguments])
+        code = run_process(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "--upgrade", *arguments]
+        )
         if code:
             raise RuntimeError("%pip install failed; pip's words are above")
         return
     env = {**uv_environment(), **os.environ}
     # What the runtime has already is not installed again: see Go's environment.Overlay.
-    plan = subprocess.run([uv, "pip", "install", "--dry-run", "--python", sys.executable, *arguments], env=env, capture_output=True, text=True)
+    plan = subprocess.run(
+        [uv, "pip", "install", "--dry-run", "--python", sys.executable, *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     if plan.returncode:
         sys.stderr.write(plan.stderr)
         raise RuntimeError("%pip install failed: " + plan.stderr.strip().splitlines()[-1])
@@ -207,22 +228,51 @@ def _install(arguments: list[str], folder: str) -> None:
     if not found:
         print("Requirements already satisfied.")
         return
-    packages = [f"{name} @ {url}" if url else f"{name}=={version}" for name, version, url in found]
-    index = [w for i, a in enumerate(arguments) if a.split("=")[0] in _INDEX for w in arguments[i : i + (1 if "=" in a or a == "--no-index" else 2)]]
+    packages = [package for package, _ in found]
+    index = [
+        w
+        for i, a in enumerate(arguments)
+        if a.split("=")[0] in _INDEX
+        for w in arguments[i : i + (1 if "=" in a or a == "--no-index" else 2)]
+    ]
     # `pip install --upgrade` replaces what an earlier %pip put there.
-    argv = [uv, "pip", "install", "--quiet", "--no-deps", "--upgrade", "--python", sys.executable, "--target", folder, *index, *packages]
+    argv = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--upgrade",
+        "--python",
+        sys.executable,
+        "--target",
+        folder,
+        *index,
+        *packages,
+    ]
     if run_process(argv, env=env):
         raise RuntimeError("%pip install failed; uv's words are above")
-    print("Successfully installed " + " ".join(f"{name}-{version}" for name, version, _ in found))
-    loaded = sorted({n for n, _, _ in found} & set(sys.modules))
+    print("Successfully installed " + ", ".join(packages))
+    loaded = sorted({name.replace("-", "_") for _, name in found} & set(sys.modules))
     if loaded:
-        print(f"Note: {', '.join(loaded)} is loaded already: call dbutils.library.restartPython() to use the new version.")
+        print(
+            f"Note: {', '.join(loaded)} is loaded already: call dbutils.library.restartPython() to use the new version."
+        )
 
 
 def uv_environment() -> dict[str, str]:
     """uv's names for what pip is told by its environment."""
-    env = {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_CACHE_DIR": os.path.join(tempfile.gettempdir(), "wherry-uv")}
-    pairs = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_TRUSTED_HOST": "UV_INSECURE_HOST", "PIP_CERT": "SSL_CERT_FILE"}
+    env = {
+        "UV_NO_PROGRESS": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_CACHE_DIR": os.path.join(tempfile.gettempdir(), "wherry-uv"),
+    }
+    pairs = {
+        "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+        "PIP_EXTRA_INDEX_URL": "UV_INDEX",
+        "PIP_TRUSTED_HOST": "UV_INSECURE_HOST",
+        "PIP_CERT": "SSL_CERT_FILE",
+    }
     for pip, uv in pairs.items():
         if value := os.environ.get(pip):
             env[uv] = value

@@ -57,4 +57,3 @@ def global_names() -> dict[str, Any]:
         "udf": udf,
         "getArgument": getArgument,
     }
-

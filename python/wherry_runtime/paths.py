@@ -30,7 +30,25 @@ def install(spec: str) -> None:
 
 # genericpath and posixpath call os.stat and os.lstat; shutil, glob, pathlib and
 # pandas come down to these too.
-_ONE = ("open", "stat", "lstat", "listdir", "scandir", "mkdir", "rmdir", "unlink", "remove", "chmod", "chdir", "access", "readlink", "utime", "truncate", "statvfs", "walk")
+_ONE = (
+    "open",
+    "stat",
+    "lstat",
+    "listdir",
+    "scandir",
+    "mkdir",
+    "rmdir",
+    "unlink",
+    "remove",
+    "chmod",
+    "chdir",
+    "access",
+    "readlink",
+    "utime",
+    "truncate",
+    "statvfs",
+    "walk",
+)
 
 
 def real(path: Any) -> Any:

@@ -157,7 +157,13 @@ class NotebookContext:
 
     def _extra(self) -> dict[str, str]:
         f = self._facts
-        pairs = {"api_url": f["apiUrl"], "api_token": f["apiToken"], "notebook_path": f["notebookPath"], "notebook_id": f["notebookId"], "aclPathOfAclRoot": f["aclPathOfAclRoot"]}
+        pairs = {
+            "api_url": f["apiUrl"],
+            "api_token": f["apiToken"],
+            "notebook_path": f["notebookPath"],
+            "notebook_id": f["notebookId"],
+            "aclPathOfAclRoot": f["aclPathOfAclRoot"],
+        }
         return {k: str(v) for k, v in pairs.items() if v}
 
     def extraContext(self) -> ScalaMap:

@@ -97,10 +97,14 @@ def find_entry_point(package: str, entry: str) -> Callable[[], Any]:
         if e.name != name:
             raise
         if points is None:
-            raise RuntimeError(f"python_wheel_task: package {package} is not installed; is its wheel among the task's libraries?") from None
+            raise RuntimeError(
+                f"python_wheel_task: package {package} is not installed; is its wheel among the task's libraries?"
+            ) from None
         raise RuntimeError(f"python_wheel_task: package {package} has no entry point {entry}{_known(points)}") from None
     except AttributeError:
-        raise RuntimeError(f"python_wheel_task: package {package} has no entry point and no function {entry}{_known(points)}") from None
+        raise RuntimeError(
+            f"python_wheel_task: package {package} has no entry point and no function {entry}{_known(points)}"
+        ) from None
 
 
 def _known(points: Any) -> str:

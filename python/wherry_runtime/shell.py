@@ -45,7 +45,15 @@ class CellFailed(Exception):
 class Publisher(DisplayPublisher):
     """What is displayed becomes display_data."""
 
-    def publish(self, data: dict[str, Any], metadata: dict[str, Any] | None = None, *, transient: Any = None, update: bool = False, **_: Any) -> None:
+    def publish(
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *,
+        transient: Any = None,
+        update: bool = False,
+        **_: Any,
+    ) -> None:
         output = {"output_type": "display_data", "data": figures.clean(data), "metadata": metadata or {}}
         context.get().events.output(output)
 
@@ -83,7 +91,12 @@ class Shell(InteractiveShell):
         """The interpreter is the right one already."""
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
-        self.error_output = {"output_type": "error", "ename": etype.__name__, "evalue": str(evalue), "traceback": list(stb)}
+        self.error_output = {
+            "output_type": "error",
+            "ename": etype.__name__,
+            "evalue": str(evalue),
+            "traceback": list(stb),
+        }
         context.get().events.output(self.error_output)
 
     def system(self, cmd: str) -> None:

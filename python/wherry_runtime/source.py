@@ -74,7 +74,9 @@ def _parse_ipynb(text: str) -> tuple[str, list[Cell]]:
             if raw.get("cell_type") == "code":
                 cells.append(_cell(language, source.split("\n"), 1, title))
             elif raw.get("cell_type") == "markdown":
-                cells.append({"kind": "markdown", "language": "md", "source": source.strip(), "line": 1, "title": title})
+                cells.append(
+                    {"kind": "markdown", "language": "md", "source": source.strip(), "line": 1, "title": title}
+                )
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ValueError(f"not an .ipynb notebook: {e!r}") from None
     return language, _number(cells)

@@ -10,9 +10,8 @@ import sys
 import types
 from typing import Any
 
-from wherry_runtime import context, isolation
+from wherry_runtime import context, isolation, paths
 from wherry_runtime.events import Events
-
 
 _zygote_main: types.ModuleType | None = None
 
@@ -51,6 +50,8 @@ def start(request: dict[str, Any], events: int, link: socket.socket) -> int:
     """Run user code in a process that is set up otherwise: a fork of the
     zygote, or a fresh interpreter."""
     task = request.get("task") or {}
+    if os.environ.get("WHERRY_PATHS"):
+        paths.install(os.environ["WHERRY_PATHS"])
     shadowed = set_path(request)
     if shadowed and "resume" not in request:
         from wherry_runtime import resume
@@ -61,10 +62,6 @@ def start(request: dict[str, Any], events: int, link: socket.socket) -> int:
     ctx.namespace = sys.modules["__main__"].__dict__
     if ctx.kind != "notebook" and (shell := sys.modules.get("wherry_runtime.shell")):
         shell.Shell.clear_instance()  # get_ipython() is None in scripts
-    if os.environ.get("WHERRY_PATHS"):
-        from wherry_runtime import paths
-
-        paths.install(os.environ["WHERRY_PATHS"])
     for directory in (request.get("cwd"), os.path.dirname(str(task.get("path") or ""))):
         if directory and os.path.isdir(directory):
             os.chdir(directory)
@@ -122,7 +119,7 @@ def _roots(request: dict[str, Any]) -> list[str]:
     """Folders of the project that go on sys.path: the file's own, then the bundle's."""
     task = request.get("task") or {}
     folders = [os.path.dirname(str(task.get("path") or "")), *(task.get("roots") or [])]
-    return list(dict.fromkeys(f for f in folders if f))
+    return list(dict.fromkeys(paths.real(f) for f in folders if f))
 
 
 def set_path(request: dict[str, Any]) -> list[str]:

@@ -4,9 +4,9 @@ Messages on fd 3 (SOCK_SEQPACKET), one JSON object each:
 
     request  {"id", "kind": "notebook"|"script"|"wheel", "task": {...}, "env": {...}, "cwd",
               "tree": {"src", "dst", "upper"}, "uid", "gid", "isolate"}
-             with SCM_RIGHTS fds [out, events, control]; {"id", "file": path} where the
-             rest is in a file, for a request that is too long for a message (200 KB)
-    reply    {"id", "pid"}            the task was taken; pid as seen by the box
+             with SCM_RIGHTS fds [out, events, control]; "task_file", a path, in place of
+             "task" where that is too long for a message (100 KB)
+    reply    {"id", "pid", "error"?}  the task was taken; pid as seen by the box
     also     {"ready": true, "modules": [...]}   all preloading is done
 
 Messages on a task's control socket (SOCK_SEQPACKET, or SOCK_STREAM with one line each):

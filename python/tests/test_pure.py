@@ -1,0 +1,110 @@
+"""What needs no process of its own."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import SOURCES
+
+from wherry_runtime import fs, redact, source, sqltext
+
+TESTDATA = SOURCES.parent / "notebook" / "testdata"
+
+
+@pytest.mark.parametrize("name", ["etl.py", "query.sql", "plain.py", "model.ipynb"])
+def test_source_agrees_with_go(name: str) -> None:
+    language, cells = source.parse(name, (TESTDATA / name).read_text())
+    assert {"language": language, "cells": cells} == json.loads((TESTDATA / (name + ".json")).read_text())
+
+
+def test_broken_ipynb() -> None:
+    for text in ("", "{", "{}", "[]", '{"cells": 3}'):
+        with pytest.raises(ValueError, match="not an .ipynb"):
+            source.parse("x.ipynb", text)
+
+
+def test_sql_split() -> None:
+    text = "SELECT 1; -- a; b\n/* c; d */ SELECT ';', \"x;\", `y;`;\n\n-- end;\n"
+    assert sqltext.split(text) == ["SELECT 1", "-- a; b\n/* c; d */ SELECT ';', \"x;\", `y;`"]
+    assert sqltext.split(" ; ;\n") == []
+    assert sqltext.split("SELECT 'it''s', 'a\\'b;'; SELECT 2 - 1 / 3") == [
+        "SELECT 'it''s', 'a\\'b;'",
+        "SELECT 2 - 1 / 3",
+    ]
+
+
+def test_sql_widgets() -> None:
+    widgets = {"a": "x'y", "n": "5", "t": "tbl"}
+    assert sqltext.bind("SELECT :a, ':a', b::int, :other -- :n", widgets) == (
+        "SELECT :a, ':a', b::int, :other -- :n",
+        {"a": "x'y"},
+    )
+    assert (
+        sqltext.bind("SELECT * FROM ${t} WHERE x = $n AND y = '$z'", widgets)[0]
+        == "SELECT * FROM tbl WHERE x = 5 AND y = '$z'"
+    )
+    assert sqltext.bind("SELECT getArgument('a')", widgets)[0] == "SELECT 'x\\'y'"
+
+
+@pytest.mark.parametrize(
+    ("path", "posix"),
+    [
+        ("dbfs:/a/b", "/dbfs/a/b"),
+        ("/a/b", "/dbfs/a/b"),
+        ("/dbfs/a", "/dbfs/a"),
+        ("dbfs:///a", "/dbfs/a"),
+        ("/Volumes/c/s/v/f", "/Volumes/c/s/v/f"),
+        ("dbfs:/Volumes/c/s/v", "/Volumes/c/s/v"),
+        ("/Workspace/x", "/Workspace/x"),
+        ("file:/tmp/x", "/tmp/x"),
+        ("file:///tmp/x", "/tmp/x"),
+        ("abfss://c@a.dfs.core.windows.net/x", None),
+    ],
+)
+def test_fs_paths(path: str, posix: str | None) -> None:
+    assert fs.local(path) == posix
+
+
+def test_redaction() -> None:
+    redact.add("a")  # Too short to mean anything.
+    redact.add('p"w')
+    try:
+        assert redact.apply('x p"w a') == "x [REDACTED] a"
+        assert redact.apply(json.dumps('p"w'), escaped=True) == '"[REDACTED]"'
+    finally:
+        redact._values.clear()
+
+
+def test_path_shim(tmp_path: Path) -> None:
+    """In a process of its own: it patches the interpreter."""
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "f.txt").write_text("hello")
+    code = f"""
+import json, os, glob, shutil, pathlib
+from wherry_runtime import paths
+paths.install(json.dumps({{"/Workspace": {str(tmp_path / "ws")!r}}}))
+print(open("/Workspace/f.txt").read(), os.path.exists("/Workspace/f.txt"), os.listdir("/Workspace"), glob.glob("/Workspace/*"))
+print(pathlib.Path("/Workspace/f.txt").read_text(), os.path.isdir("/Workspace"))
+os.makedirs("/Workspace/a/b"); shutil.copy("/Workspace/f.txt", "/Workspace/a/b/g"); os.rename("/Workspace/a/b/g", "/Workspace/h")
+os.chdir("/Workspace/a"); print(os.getcwd(), sorted(os.listdir("..")))
+"""
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert out.splitlines() == [
+        "hello True ['f.txt'] ['/Workspace/f.txt']",
+        "hello True",
+        "/Workspace/a ['a', 'f.txt', 'h']",
+    ]
+    assert builtins.open is io.open
