@@ -48,12 +48,18 @@ func (s *Service) path(w http.ResponseWriter, r *http.Request, q *request) error
 	}
 }
 
+// sameTag compares an ETag with one that a client sends back: lists give them
+// without quotes, and ABFS sends them so.
+func sameTag(sent string, e *entry) bool {
+	return sent == "*" || strings.Trim(sent, `"`) == strings.Trim(e.ETag(), `"`)
+}
+
 // check applies the request's conditions to what is there (nil: nothing).
 func check(r *http.Request, e *entry) error {
-	if match := r.Header.Get("If-Match"); match != "" && (e == nil || match != "*" && match != e.ETag()) {
+	if match := r.Header.Get("If-Match"); match != "" && (e == nil || !sameTag(match, e)) {
 		return conditionNotMet()
 	}
-	if none := r.Header.Get("If-None-Match"); none != "" && e != nil && (none == "*" || none == e.ETag()) {
+	if none := r.Header.Get("If-None-Match"); none != "" && e != nil && sameTag(none, e) {
 		return conditionNotMet()
 	}
 	if t, err := http.ParseTime(r.Header.Get("If-Unmodified-Since")); err == nil && e != nil && e.ModTime().Unix() > t.Unix() {
@@ -148,7 +154,7 @@ func (s *Service) renamePath(w http.ResponseWriter, r *http.Request, q *request)
 	if err != nil {
 		return err
 	}
-	if match := r.Header.Get("x-ms-source-if-match"); match != "" && match != "*" && match != src.ETag() {
+	if match := r.Header.Get("x-ms-source-if-match"); match != "" && !sameTag(match, src) {
 		return &Error{Status: http.StatusPreconditionFailed, Code: "SourceConditionNotMet", Message: "The source condition specified using HTTP conditional header(s) is not met."}
 	}
 	if _, err := s.lake.stat(path.Dir(to)); err != nil {
