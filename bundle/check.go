@@ -66,6 +66,9 @@ func (c *jobCheck) run() {
 		c.dependencies(task, tasks)
 	}
 	c.cycle()
+	if git := c.job.Field("git_source"); git != nil {
+		c.b.Problems.Errorf(git.At, "%s: git_source is not supported by wherry yet: the bundle's own files are deployed", c.path)
+	}
 	if a, b := c.job.Field("schedule"), c.job.Field("continuous"); a != nil && b != nil {
 		c.b.Problems.Errorf(b.At, "%s has both schedule and continuous: keep one", c.path)
 	}
@@ -99,6 +102,9 @@ var TaskTypes = []string{
 	"gen_ai_compute_task", "ai_runtime_task", "python_operator_task",
 }
 
+// SupportedTasks are those of TaskTypes that run.
+var SupportedTasks = []string{"notebook_task", "spark_python_task", "python_wheel_task", "condition_task", "for_each_task", "run_job_task"}
+
 func (c *jobCheck) task(task *config.Value, path string, clusters, environments map[string]*config.Value) {
 	if task.Kind != config.Map {
 		return
@@ -107,6 +113,11 @@ func (c *jobCheck) task(task *config.Value, path string, clusters, environments 
 		c.b.Problems.Errorf(task.Field(types[1]).At, "%s has two task types, %s: keep one", path, strings.Join(types, " and "))
 	} else if len(types) == 0 && !slices.ContainsFunc(task.Fields, func(f config.Field) bool { return strings.HasSuffix(f.Key, "_task") }) {
 		c.b.Problems.Errorf(task.At, "%s does nothing: it needs a task type such as notebook_task or spark_python_task", path)
+	}
+	for _, kind := range present(task, TaskTypes) {
+		if !slices.Contains(SupportedTasks, kind) {
+			c.b.Problems.Errorf(task.Field(kind).At, "%s: the task type %s is not supported by wherry yet (it runs %s)", path, kind, strings.Join(SupportedTasks, ", "))
+		}
 	}
 	compute := present(task, []string{"job_cluster_key", "new_cluster", "existing_cluster_id", "environment_key"})
 	if len(compute) > 1 {

@@ -58,6 +58,7 @@ func rootCommand() *cobra.Command {
 		runCommand(),
 		bundleCommand(),
 		standInCommand(),
+		doctorCommand(),
 		traceCommand(),
 		setupCommand(),
 		agentCommand(),

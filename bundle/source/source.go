@@ -177,7 +177,7 @@ func scanLines(name string, lines []string, first int) (all []Reference) {
 		}
 	}
 	return slices.DeleteFunc(all, func(r Reference) bool {
-		return strings.ContainsAny(r.Name, "{}$") || strings.HasPrefix(r.Name, "samples.") && r.Kind == Table
+		return r.Name == "" || strings.ContainsAny(r.Name, "{}$") || strings.HasPrefix(r.Name, "samples.") && r.Kind == Table
 	})
 }
 

@@ -1,0 +1,232 @@
+package doctor
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wherry-ml/wherry/bundle"
+	"github.com/wherry-ml/wherry/bundle/config"
+	"github.com/wherry-ml/wherry/bundle/deploy"
+	"github.com/wherry-ml/wherry/bundle/source"
+)
+
+// Classes of a Finding.
+const (
+	Broken   = "error"     // the bundle cannot be deployed
+	StoodIn  = "stand-in"  // made up by the deploy, if it is not there
+	Supply   = "supply"    // must be given
+	WontRun  = "wont-run"  // is not supported
+	NoEffect = "no-effect" // is stored, and does nothing yet
+)
+
+// Finding is one thing about a project.
+type Finding struct {
+	Class   string     `json:"class"`
+	Message string     `json:"message"`
+	Fix     string     `json:"fix,omitempty"`
+	At      config.Pos `json:"at"`
+}
+
+// Project reads a bundle and its sources. Nothing is run and no server asked:
+// what a server has already is not known here.
+func Project(b *bundle.Bundle) ([]Finding, error) {
+	p := &project{b: b}
+	for _, problem := range b.Problems.List() {
+		class := Broken
+		if strings.Contains(problem.Message, "not supported by wherry") {
+			class = WontRun
+		} else if problem.Severity == config.Warning {
+			continue
+		}
+		p.add(class, problem.At, problem.Hint, "%s", problem.Message)
+	}
+	if b.Config != nil && b.Target != "" {
+		p.bundle()
+		if err := p.sources(); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(p.list, func(a, b Finding) int {
+		return cmp.Or(slices.Index(order, a.Class)-slices.Index(order, b.Class), strings.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line))
+	})
+	return p.list, nil
+}
+
+var order = []string{Broken, WontRun, Supply, StoodIn, NoEffect}
+
+type project struct {
+	b    *bundle.Bundle
+	list []Finding
+	told map[string]bool
+}
+
+func (p *project) add(class string, at config.Pos, fix, format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	key := class + message
+	if class != NoEffect && p.told[key] { // the first place is enough
+		return
+	}
+	if p.told == nil {
+		p.told = map[string]bool{}
+	}
+	p.told[key] = true
+	p.list = append(p.list, Finding{Class: class, Message: message, Fix: fix, At: at})
+}
+
+// noEffect are keys of jobs that are stored and do nothing, and why.
+var noEffect = map[string]string{
+	"email_notifications": "no e-mail is sent yet", "webhook_notifications": "no webhook is called yet", "notification_settings": "nothing is notified yet",
+	"health": "health rules are not watched yet", "continuous": "continuous jobs do not start by themselves yet", "triggers": "triggers do not fire yet",
+}
+
+// noEffectCluster are keys of clusters.
+var noEffectCluster = map[string]string{
+	"init_scripts": "init scripts are not run", "cluster_log_conf": "logs are kept by the server and not delivered elsewhere",
+	"policy_id": "cluster policies are not applied", "instance_pool_id": "there are no instance pools: the cluster starts by itself",
+	"autoscale": "runs on this machine's cores", "num_workers": "runs on this machine's cores", "aws_attributes": "has no meaning on this machine",
+	"azure_attributes": "has no meaning on this machine", "gcp_attributes": "has no meaning on this machine", "data_security_mode": "grants are not enforced yet",
+}
+
+func (p *project) bundle() {
+	ws := p.b.Config.Get("workspace")
+	for _, key := range []string{"host", "profile"} {
+		if v := ws.Get(key); v.Text() != "" {
+			p.add(StoodIn, v.At, "", "workspace.%s %s: every target goes to this installation", key, v.Text())
+		}
+	}
+	if f := p.b.Config.Field("permissions"); f != nil {
+		p.add(NoEffect, f.At, "", "permissions are stored, and not enforced yet")
+	}
+	for _, r := range p.b.Resources() {
+		for _, key := range []string{"permissions", "grants"} {
+			if f := r.Value.Field(key); f != nil {
+				p.add(NoEffect, f.At, "", "%s: %s are stored, and not enforced yet", r.ID(), key)
+			}
+		}
+		switch r.Type {
+		case "jobs":
+			p.job(r)
+		case "schemas", "volumes", "registered_models":
+			if v := r.Value.Get("catalog_name"); v.Text() != "" {
+				p.add(StoodIn, v.At, "", "catalog %s", v.Text())
+			}
+		}
+	}
+}
+
+func (p *project) job(r bundle.Resource) {
+	p.keys(r.Value, r.ID(), noEffect)
+	if t := r.Value.Get("trigger"); t != nil {
+		for _, kind := range []string{"file_arrival", "table_update", "model", "sql_condition"} {
+			if f := t.Field(kind); f != nil {
+				p.add(NoEffect, f.At, "", "%s: a trigger by %s does not fire yet (periodic ones do)", r.ID(), kind)
+			}
+		}
+	}
+	for _, c := range r.Value.Get("job_clusters").List() {
+		p.cluster(c.Get("new_cluster"), r.ID()+" job cluster "+c.Get("job_cluster_key").Text())
+	}
+	for _, task := range r.Value.Get("tasks").List() {
+		p.task(task, r.ID()+" task "+task.Get("task_key").Text())
+		if nested := task.Get("for_each_task", "task"); nested != nil {
+			p.task(nested, r.ID()+" task "+nested.Get("task_key").Text())
+		}
+	}
+}
+
+func (p *project) keys(v *config.Value, what string, why map[string]string) {
+	for _, f := range v.Entries() {
+		if reason, ok := why[f.Key]; ok {
+			p.add(NoEffect, f.At, "", "%s: %s: %s", what, f.Key, reason)
+		}
+	}
+}
+
+func (p *project) cluster(v *config.Value, what string) {
+	p.keys(v, what, noEffectCluster)
+	if f := v.Field("docker_image"); f != nil {
+		p.add(WontRun, f.At, "", "%s: docker_image is not supported", what)
+	}
+	if v := v.Get("runtime_engine"); v.Text() == "PHOTON" {
+		p.add(NoEffect, v.At, "", "%s: there is no Photon: Spark's own engine runs", what)
+	}
+}
+
+func (p *project) task(task *config.Value, what string) {
+	p.keys(task, what, noEffect)
+	p.cluster(task.Get("new_cluster"), what)
+	if v := task.Get("existing_cluster_id"); v.Text() != "" {
+		p.add(StoodIn, v.At, "wherry stand-in cluster "+v.Text()+" SPEC chooses its settings", "cluster %s", v.Text())
+	}
+	for _, l := range task.Get("libraries").List() {
+		for _, f := range l.Entries() {
+			if slices.Contains([]string{"jar", "maven", "cran", "egg"}, f.Key) {
+				p.add(WontRun, f.At, "", "%s: libraries of type %s are not supported", what, f.Key)
+			}
+		}
+	}
+}
+
+// sources judges what notebooks and Python files name.
+func (p *project) sources() error {
+	refs, err := deploy.Scan(p.b)
+	if err != nil {
+		return err
+	}
+	answers, err := deploy.ReadStandIns(p.b.Root)
+	if err != nil {
+		return err
+	}
+	written := map[string]bool{}
+	for _, r := range refs {
+		if r.Kind == source.Table && r.Write {
+			written[r.Name] = true
+		}
+	}
+	own := p.own()
+	for _, r := range refs {
+		at := config.Pos{File: r.File, Line: r.Line, Column: r.Column}
+		switch r.Kind {
+		case source.Feature:
+			p.add(WontRun, at, "", "%s does not work here", r.Name)
+		case source.Dataset:
+			p.add(Supply, at, "put the data into a volume or table of your own and name that", "%s exists only on Databricks", r.Name)
+		case source.Secret:
+			if !answers.Has(source.Secret, r.Name) {
+				p.add(Supply, at, "wherry stand-in secret "+r.Name, "secret %s", r.Name)
+			}
+		case source.Volume:
+			p.volume(r, at, own, answers)
+		case source.Table:
+			if len(strings.Split(r.Name, ".")) == 3 && !r.Write && !written[r.Name] && !answers.Has(source.Table, r.Name) {
+				p.add(Supply, at, "wherry stand-in table "+r.Name+" FILE", "table %s is read and nothing here writes it", r.Name)
+			}
+		case source.Catalog:
+			p.add(StoodIn, at, "", "catalog %s", r.Name)
+		}
+	}
+	return nil
+}
+
+// own are the volumes that the bundle makes.
+func (p *project) own() map[string]bool {
+	own := map[string]bool{}
+	for _, r := range p.b.Resources() {
+		if r.Type == "volumes" {
+			own[r.Value.Get("catalog_name").Text()+"."+r.Value.Get("schema_name").Text()+"."+r.Value.Get("name").Text()] = true
+		}
+	}
+	return own
+}
+
+func (p *project) volume(r source.Reference, at config.Pos, own map[string]bool, answers *deploy.StandIns) {
+	if !own[r.Name] {
+		p.add(StoodIn, at, "", "volume %s", r.Name)
+	}
+	base := r.Path[strings.LastIndex(r.Path, "/")+1:]
+	if strings.Contains(base, ".") && !answers.Has(source.Volume, r.Path) {
+		p.add(Supply, at, "wherry stand-in file "+r.Path+" FILE", "file %s, unless the project writes it", r.Path)
+	}
+}
