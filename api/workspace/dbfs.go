@@ -130,8 +130,9 @@ func (s *Service) dbfsClose(ctx context.Context, in *dbfsInput) (*api.Empty, err
 
 // dbfsPut takes JSON with up to 1 MB, or a form with a file of any size.
 func (s *Service) dbfsPut(w http.ResponseWriter, r *http.Request) error {
-	target, content := "", io.Reader(nil)
-	overwrite := false
+	var target string
+	var content io.Reader
+	var overwrite bool
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "multipart/form-data" {
 		r.Body = http.MaxBytesReader(w, r.Body, maxImport)
 		if err := r.ParseMultipartForm(1 << 20); err != nil {
