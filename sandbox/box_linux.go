@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"sort"
@@ -19,6 +20,7 @@ import (
 type Box struct {
 	spec      Spec
 	isolated  bool
+	mapped    bool // tasks have an id of their own
 	layers    []Layer
 	cmd       *exec.Cmd
 	control   *os.File
@@ -78,7 +80,18 @@ func startIsolated(spec Spec) (*Box, error) {
 		}
 		view.Binds = append(append([]Bind(nil), view.Binds...), Bind{Src: spec.HostsFile, Dst: "/etc/hosts", ReadOnly: true})
 	}
-	plan, err := view.plan(extra, os.Getuid() == 0)
+	ids, err := newMapper()
+	defer ids.close()
+	var plan []step
+	if err == nil {
+		plan, err = view.plan(maps.Clone(extra), os.Getuid() == 0, ids)
+	}
+	mapping := err
+	if ids == nil || errors.Is(err, errMap) {
+		ids.close()
+		ids = nil
+		plan, err = view.plan(extra, os.Getuid() == 0, nil)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -90,18 +103,25 @@ func startIsolated(spec Spec) (*Box, error) {
 		// The id inside is not 0, so capabilities would not survive the exec.
 		AmbientCaps: startCapabilities,
 	}
-	b := &Box{spec: spec, isolated: true, layers: isolatedLayers()}
-	return b, b.boot(attr, boot{Isolated: true, Plan: plan, Listen: spec.Listen, OpenFiles: spec.Limits.OpenFiles})
+	b := &Box{spec: spec, isolated: true, mapped: ids != nil, layers: isolatedLayers(ids != nil, mapping)}
+	start := boot{Isolated: true, Plan: plan, Listen: spec.Listen, OpenFiles: spec.Limits.OpenFiles}
+	var trees []*os.File
+	if ids != nil {
+		trees = ids.files
+		attr.UidMappings[0].HostID, attr.GidMappings[0].HostID, attr.GidMappingsEnableSetgroups = taskHostID, taskHostID, true
+		start.UID, start.GID = uid, gid
+	}
+	return b, b.boot(attr, start, trees)
 }
 
 func startPlain(spec Spec, reason string) (*Box, error) {
 	b := &Box{spec: spec, layers: plainLayers(reason)}
-	return b, b.boot(&syscall.SysProcAttr{Setsid: true}, boot{OpenFiles: spec.Limits.OpenFiles})
+	return b, b.boot(&syscall.SysProcAttr{Setsid: true}, boot{OpenFiles: spec.Limits.OpenFiles}, nil)
 }
 
 // inside returns the ids that tasks have: our own, mapped to themselves, or
-// 1000 for root, whose tasks must not believe to be root. All of them are us
-// to the machine, so that what one writes the server and the next can change.
+// 1000 for root, whose tasks must not believe to be root. On disk all of them
+// are us, so that what one writes the server and the next can change.
 func inside() (uid, gid int) {
 	uid, gid = os.Getuid(), os.Getgid()
 	if uid == 0 {
@@ -157,8 +177,9 @@ func hostsFile(hosts map[string]string) string {
 	return out
 }
 
-// boot starts the first process and waits until the box stands.
-func (b *Box) boot(attr *syscall.SysProcAttr, start boot) (err error) {
+// boot starts the first process, with opened trees for its plan, and waits
+// until the box stands.
+func (b *Box) boot(attr *syscall.SysProcAttr, start boot, trees []*os.File) (err error) {
 	file, err := memoryFile(start)
 	if err != nil {
 		return err
@@ -178,7 +199,7 @@ func (b *Box) boot(attr *syscall.SysProcAttr, start boot) (err error) {
 	}
 	if err == nil {
 		b.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{processName}, Dir: "/", Env: []string{"GOMAXPROCS=1", "GOTRACEBACK=single"},
-			Stdout: log, Stderr: log, ExtraFiles: []*os.File{theirs, file}, SysProcAttr: attr}
+			Stdout: log, Stderr: log, ExtraFiles: append([]*os.File{theirs, file}, trees...), SysProcAttr: attr}
 		err = b.cmd.Start()
 	}
 	theirs.Close()
@@ -267,6 +288,9 @@ func (b *Box) Exec(c Command) (*Process, error) {
 	fds := []int{int(description.Fd())}
 	for _, f := range c.Files {
 		if f != nil {
+			if b.mapped {
+				give(f)
+			}
 			fds = append(fds, int(f.Fd()))
 		}
 	}

@@ -40,6 +40,10 @@ type boot struct {
 	Plan      []step   `json:"plan"`
 	Listen    []string `json:"listen"`
 	OpenFiles uint64   `json:"open_files"`
+	// UID and GID are what the first process becomes, 0 to stay. It is started
+	// as root, since nobody else may be allowed to run the executable.
+	UID int `json:"uid"`
+	GID int `json:"gid"`
 }
 
 // maxFiles bounds the descriptors of one message (the kernel allows 253).

@@ -76,6 +76,11 @@ func (p *initProcess) start() error {
 		return fmt.Errorf("read boot: %w", err)
 	}
 	f.Close()
+	for _, s := range b.Plan {
+		if s.Op == "attach" {
+			unix.CloseOnExec(s.FD)
+		}
+	}
 	p.isolated = b.Isolated
 	listeners, err := p.enter(&b)
 	if err != nil {
@@ -110,6 +115,12 @@ func (p *initProcess) enter(b *boot) (listeners []int, err error) {
 			return nil, fmt.Errorf("become subreaper: %w", err)
 		}
 		return nil, nil
+	}
+	if b.UID != 0 {
+		// These change all threads, and take no capabilities: the namespace has no root.
+		if err := errors.Join(syscall.Setgroups(nil), syscall.Setresgid(b.GID, b.GID, b.GID), syscall.Setresuid(b.UID, b.UID, b.UID)); err != nil {
+			return nil, fmt.Errorf("become uid %d: %w", b.UID, err)
+		}
 	}
 	if err := unix.Sethostname([]byte("wherry")); err != nil {
 		return nil, fmt.Errorf("set host name: %w", err)

@@ -26,10 +26,19 @@ const (
 	layerSeccomp   = "seccomp filter"
 )
 
-func isolatedLayers() []Layer {
+// isolatedLayers tells of a box with namespaces. mapped is whether the tasks
+// of root have an id of their own, err why they could not.
+func isolatedLayers(mapped bool, err error) []Layer {
 	uid, _ := inside()
+	user := fmt.Sprintf("tasks have uid %d, which is uid %d of the machine, and no capabilities", uid, os.Getuid())
+	switch {
+	case mapped:
+		user = fmt.Sprintf("tasks have uid %d, which is nobody's (%d) of the machine, and no capabilities", uid, taskHostID)
+	case err != nil:
+		user += fmt.Sprintf(" (%v: run the server as an ordinary user for a stronger box)", err)
+	}
 	return []Layer{
-		{layerUser, true, fmt.Sprintf("tasks have uid %d, which is uid %d of the machine, and no capabilities", uid, os.Getuid())},
+		{layerUser, true, user},
 		{layerView, true, "own /tmp, /run, /dev; the state directory and $HOME hidden; the rest read only"},
 		{layerProcesses, true, "tasks see and signal only their own; all end together"},
 		{layerNetwork, true, "loopback only; the way out is wherry's proxy"},

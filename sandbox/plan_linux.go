@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 // parent, who still sees the machine's paths, and carried out by the box's
 // first process.
 type step struct {
-	Op       string  `json:"op"` // mount, setattr, mkdir, write, symlink, pivot, unmount, chdir
+	Op       string  `json:"op"` // mount, attach, setattr, mkdir, write, symlink, pivot, unmount, chdir
 	Src      string  `json:"src,omitempty"`
 	Dst      string  `json:"dst,omitempty"`
 	Type     string  `json:"type,omitempty"`
@@ -22,6 +23,7 @@ type step struct {
 	Data     string  `json:"data,omitempty"`
 	Deep     bool    `json:"deep,omitempty"`
 	Optional bool    `json:"optional,omitempty"` // a failure is passed over
+	FD       int     `json:"fd,omitempty"`       // of attach
 }
 
 // The old root and the new one, while the plan is carried out.
@@ -43,13 +45,13 @@ var secretFiles = []string{"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/
 type planner struct {
 	steps []step
 	hide  []string // cleaned, none below another or below a private directory
+	ids   *mapper  // nil: owners are shown as they are
 }
 
 // plan computes the steps to the view; extra are files of the box's own, path
-// to content, that cover the machine's.
-func (v View) plan(extra map[string]string, root bool) ([]step, error) {
-	p := &planner{}
-	p.hide = hides(v.Hide, root)
+// to content, that cover the machine's; ids shows files of root as the tasks'.
+func (v View) plan(extra map[string]string, root bool, ids *mapper) ([]step, error) {
+	p := &planner{hide: hides(v.Hide, root), ids: ids}
 	p.begin()
 	if err := p.machine(); err != nil {
 		return nil, err
@@ -195,8 +197,9 @@ func (p *planner) temporary(dir string) error {
 		if err := isDir(dir); err != nil {
 			return err
 		}
-		p.add(step{Op: "mkdir", Dst: newRoot + "/tmp"})
-		p.bindAt(dir, "/tmp", false, false)
+		if err := p.bind(Bind{Src: dir, Dst: "/tmp"}); err != nil {
+			return err
+		}
 	}
 	if isDir("/var/tmp") == nil {
 		p.tmpfs("/var/tmp", "mode=1777")
@@ -258,9 +261,23 @@ func (p *planner) bind(b Bind) error {
 	} else {
 		p.add(step{Op: "mkdir", Dst: newRoot + filepath.Dir(dst)}, step{Op: "write", Dst: newRoot + dst})
 	}
+	if p.ids != nil {
+		fd, err := p.ids.open(src, b.ReadOnly)
+		if err == nil {
+			p.add(step{Op: "attach", FD: fd, Dst: newRoot + dst})
+			return nil
+		}
+		if !b.ReadOnly {
+			return errors.Join(errMap, err)
+		}
+		// Read only it will do as it is, if others may read it.
+	}
 	p.bindAt(src, dst, b.ReadOnly, false)
 	return nil
 }
+
+// errMap says that the file system of a bind cannot show other owners.
+var errMap = errors.New("owners cannot be mapped")
 
 // secrets covers files that only root may read with empty ones.
 func (p *planner) secrets(extra map[string]string) {
@@ -296,6 +313,12 @@ func (p *planner) files(extra map[string]string) {
 func (p *planner) finish() {
 	p.add(step{Op: "mkdir", Dst: newRoot + "/proc"},
 		step{Op: "mount", Src: "proc", Dst: newRoot + "/proc", Type: "proc", Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC})
+	// The machine's settings obey root, whatever its capabilities.
+	for _, name := range []string{"sys", "irq", "bus", "fs", "acpi", "scsi", "sysrq-trigger", "mtrr"} {
+		dst := newRoot + "/proc/" + name
+		p.add(step{Op: "mount", Src: dst, Dst: dst, Flags: unix.MS_BIND, Optional: true},
+			step{Op: "setattr", Dst: dst, Flags: unix.MOUNT_ATTR_RDONLY, Optional: true})
+	}
 	for _, h := range p.hide {
 		if strings.Count(h, "/") > 1 {
 			p.add(step{Op: "setattr", Dst: newRoot + h, Flags: unix.MOUNT_ATTR_RDONLY})
@@ -329,6 +352,8 @@ func (s step) do() error {
 			src = "none"
 		}
 		return unix.Mount(src, s.Dst, s.Type, s.Flags, s.Data)
+	case "attach":
+		return attach(s.FD, s.Dst)
 	case "setattr":
 		flags := uint(0)
 		if s.Deep {

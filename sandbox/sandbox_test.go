@@ -143,6 +143,9 @@ func TestView(t *testing.T) {
 			t.Error("a task can read /etc/shadow")
 		}
 	}
+	if out, code := sh(t, b, "v=$(cat /proc/sys/vm/swappiness); echo $v > /proc/sys/vm/swappiness", false); code == 0 {
+		t.Errorf("a task can change the machine's settings: %s", out)
+	}
 	if _, code := sh(t, b, "mount -t tmpfs x /tmp", false); code == 0 {
 		t.Error("a task without capabilities can mount")
 	}
@@ -155,11 +158,36 @@ func TestView(t *testing.T) {
 	}
 }
 
+// What tasks write is the server's own on disk, whoever they are.
+func TestOwner(t *testing.T) {
+	w := newWorld(t)
+	b := isolated(t, w.spec)
+	t.Log(b.Layers()[0].Detail)
+	if out, code := sh(t, b, "umask 077; mkdir /Workspace/d && echo hi > /Workspace/d/f && stat -c %U /Workspace/d/f && echo again > /dev/stdout", false); code != 0 || out != "wherry\nagain" {
+		t.Errorf("code %d: %s", code, out)
+	}
+	info, err := os.Stat(filepath.Join(w.state, "workspace", "d", "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid := info.Sys().(*syscall.Stat_t).Uid; int(uid) != os.Getuid() {
+		t.Errorf("on disk the file belongs to uid %d", uid)
+	}
+}
+
 // A program with KeepCaps can give a child a view of its own and drop.
 func TestKeepCaps(t *testing.T) {
 	w := newWorld(t)
 	b := isolated(t, w.spec)
-	out, code := sh(t, b, "unshare --mount --pid --fork sh -c 'mount -t proc proc /proc && mount -t tmpfs x /dbfs && echo only mine > /dbfs/f && echo $$ && cat /dbfs/f'; ls /dbfs", true)
+	out, code := sh(t, b, "unshare --mount --pid --fork setpriv --inh-caps=-all --ambient-caps=-all sh -c 'true'", true)
+	if code != 0 {
+		t.Errorf("%d %s", code, out)
+	}
+	// A /proc of its own opens no way to the machine's settings.
+	if out, code = sh(t, b, "unshare --mount --pid --fork sh -c 'mount -t proc proc /proc && v=$(cat /proc/sys/vm/swappiness) && echo $v > /proc/sys/vm/swappiness'", true); code == 0 {
+		t.Errorf("a task with a new /proc can change the machine's settings: %s", out)
+	}
+	out, code = sh(t, b, "unshare --mount --pid --fork sh -c 'mount -t proc proc /proc && mount -t tmpfs x /dbfs && echo only mine > /dbfs/f && echo $$ && cat /dbfs/f'; ls /dbfs", true)
 	if code != 0 || out != "1\nonly mine" {
 		t.Errorf("code %d: %s", code, out)
 	}
