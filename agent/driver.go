@@ -28,6 +28,7 @@ type driver struct {
 	process *sandbox.Process
 	stdin   *os.File // the driver ends with it
 	client  *spark.Client
+	log     sync.WaitGroup // copies what the driver prints
 }
 
 // attach makes a session for a task, and returns how to end it.
@@ -113,7 +114,7 @@ func (d *driver) launch(l *spark.Launch, dir string) error {
 		_, _ = p.Wait()
 		return errors.Join(fmt.Errorf("%w: see %s", err, log.Name()), ours.Close(), stdout.Close(), log.Close())
 	}
-	d.a.work.Go(func() {
+	d.log.Go(func() {
 		_, _ = io.Copy(log, rest)
 		stdout.Close()
 		log.Close()
@@ -133,6 +134,7 @@ func (d *driver) environment() (env []string) {
 func (d *driver) forget() {
 	_, _ = d.process.Wait()
 	_ = d.stdin.Close()
+	d.log.Wait()
 	d.process, d.stdin, d.client = nil, nil, nil
 }
 

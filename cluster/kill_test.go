@@ -94,15 +94,9 @@ func TestServerKilled(t *testing.T) {
 	}
 	s.db, s.runs, s.compute, s.Manager = db, ledger{db}, compute.New(db), m // stores only: the servers are processes of their own
 	t.Cleanup(func() { _ = db.Close() })
-	t.Cleanup(s.killAllAgents)
+	t.Cleanup(func() { killAllAgents(t, s.dir) })
 	const lines, kills = 4000, 6
-	a := s.script("lines.py", fmt.Sprintf(`
-import os, time
-for i in range(%d):
-    print("line", i)
-    if i %% 5 == 0: time.sleep(0.001)
-    while i %% 600 == 599 and not os.path.exists("/Workspace/go%%d" %% (i // 600)): time.sleep(0.001)
-`, lines))
+	a := s.script("lines.py", linesSource(lines))
 	s.start(a) // stored; this process's manager does not run
 	for k := range kills {
 		at := int64(0)
@@ -121,35 +115,60 @@ for i in range(%d):
 	if r := s.result(a.RunID); r.State != wherry.ResultSuccess {
 		t.Errorf("%+v", r)
 	}
-	var want strings.Builder
-	for i := range lines {
-		fmt.Fprintf(&want, "line %d\n", i)
-	}
-	if got := s.output(a.RunID); got != want.String() {
-		t.Errorf("the output differs: %d bytes, want %d", len(got), want.Len())
+	want := linesOutput(lines)
+	if got := s.output(a.RunID); got != want {
+		t.Errorf("the output differs: %d bytes, want %d", len(got), len(want))
 	}
 	stored, err := s.compute.Attempt(context.Background(), a.RunID)
-	if err != nil || !stored.Done || stored.Offsets.Out != int64(want.Len()) {
+	if err != nil || !stored.Done || stored.Offsets.Out != int64(len(want)) {
 		t.Errorf("stored %+v, %v", stored, err)
 	}
 }
 
 // killAllAgents ends what a killed server leaves.
-func (s *site) killAllAgents() {
-	entries, err := os.ReadDir(s.dir.Path("agents"))
+func killAllAgents(t testing.TB, dir state.Dir) {
+	entries, err := os.ReadDir(dir.Path("agents"))
 	if err != nil {
-		s.t.Error(err)
+		t.Error(err)
 	}
 	for _, e := range entries {
-		if log, err := os.ReadFile(filepath.Join(s.dir.Agent(e.Name()), protocol.LogFile)); err == nil && s.t.Failed() {
-			s.t.Logf("agent %s:\n%s", e.Name(), log)
+		if log, err := os.ReadFile(filepath.Join(dir.Agent(e.Name()), protocol.LogFile)); err == nil && t.Failed() {
+			t.Logf("agent %s:\n%s", e.Name(), log)
 		}
-		if lock, err := protocol.Lock(s.dir.Agent(e.Name())); err != nil || lock != nil {
-			lock.Close()
-			continue // it has ended
+		lock, err := protocol.Lock(dir.Agent(e.Name()))
+		if err != nil {
+			t.Error(err)
+			continue
 		}
-		killAgents(s.t, s.dir, e.Name())
+		if lock != nil {
+			lock.Close() // it has ended
+			continue
+		}
+		killAgents(t, dir, e.Name())
 	}
+}
+
+// linesPart is after how many lines linesSource waits for the file goN.
+const linesPart = 600
+
+// linesSource prints numbered lines, in parts: a test that kills something in
+// the middle must find it there.
+func linesSource(lines int) string {
+	return fmt.Sprintf(`
+import os, time
+for i in range(%d):
+    print("line", i)
+    if i %% 5 == 0: time.sleep(0.001)
+    while i %% %d == %d and not os.path.exists("/Workspace/go%%d" %% (i // %[2]d)): time.sleep(0.001)
+`, lines, linesPart, linesPart-1)
+}
+
+func linesOutput(lines int) string {
+	var want strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&want, "line %d\n", i)
+	}
+	return want.String()
 }
 
 // waitOutput waits until more than n bytes of the run's output are stored, or

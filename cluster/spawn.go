@@ -70,6 +70,9 @@ func (m *Manager) agentConfig(id string, s shape, rt Runtime) protocol.Config {
 		OutputLimit: 200 << 20, Cores: s.cores, MemoryMB: s.memoryMB, SparkConf: s.conf,
 		User: s.user, TrustStore: m.cfg.TrustStore, TrustStorePassword: m.cfg.TrustStorePassword, Proxy: m.cfg.Proxy,
 	}
+	if v := os.Getenv("WHERRY_PRELOAD"); v != "" { // "light": zygotes import nothing heavy
+		c.Env["WHERRY_PRELOAD"] = v
+	}
 	for k, v := range m.cfg.Env {
 		c.Env[k] = v
 	}

@@ -3,13 +3,34 @@ package servertest
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/wherry-ml/wherry/agent"
+	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/server"
 	"github.com/wherry-ml/wherry/state"
 )
+
+// Main is TestMain of packages whose servers run tasks: the test's binary is
+// also the agent and the first process of its boxes. Zygotes import nothing
+// heavy, unless WHERRY_PRELOAD says otherwise.
+func Main(m *testing.M) int {
+	sandbox.Main()
+	if len(os.Args) == 8 && os.Args[1] == "agent" { // agent --dir DIR --build DIGEST --ready-fd 3
+		if err := agent.Run(context.Background(), os.Args[3], os.Args[5], os.NewFile(3, "ready")); err != nil {
+			fmt.Fprintln(os.Stderr, "agent:", err)
+			return 1
+		}
+		return 0
+	}
+	if _, ok := os.LookupEnv("WHERRY_PRELOAD"); !ok {
+		os.Setenv("WHERRY_PRELOAD", "light")
+	}
+	return m.Run()
+}
 
 // Server is a server that runs until the test ends.
 type Server struct {
