@@ -7,6 +7,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/store/mlflow"
 )
 
 // proxyRoutes stream artifacts to and from our own store.
@@ -195,4 +196,49 @@ func (s *Service) getVersionArtifact(w http.ResponseWriter, r *http.Request) err
 		return err
 	}
 	return s.send(w, r, p)
+}
+
+type versionFileIn struct {
+	registryIn
+	Path string `json:"path"`
+}
+
+// versionPlace finds a version that is about to be read, and notes that.
+func (s *Service) versionPlace(ctx context.Context, in *versionFileIn) (string, error) {
+	v, err := s.store.Version(ctx, ws(ctx), in.Name, string(in.Version))
+	if err != nil {
+		return "", err
+	}
+	if err := s.store.NoteRead(ctx, mlflow.WhoFrom(ctx), v); err != nil {
+		return "", err
+	}
+	root, err := s.versionFolder(ctx, v)
+	if err != nil {
+		return "", err
+	}
+	return join(root, in.Path)
+}
+
+func (s *Service) listVersion(ctx context.Context, in *versionFileIn) (*filesOut, error) {
+	folder, err := s.versionPlace(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.list(folder)
+	for i := range list {
+		list[i].Path = path.Join(in.Path, list[i].Path)
+	}
+	return &filesOut{Files: list}, err
+}
+
+type signedOut struct {
+	URI string `json:"signed_uri"`
+}
+
+func (s *Service) signVersionFile(ctx context.Context, in *versionFileIn) (*signedOut, error) {
+	place, err := s.versionPlace(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return &signedOut{s.signedURL(ctx, http.MethodGet, place)}, nil
 }

@@ -59,10 +59,15 @@ func (s *Service) signURL(ctx context.Context, method, p string) (*urlOut, error
 	if err != nil {
 		return nil, err
 	}
+	return &urlOut{URL: s.signedURL(ctx, method, place), Headers: []string{}}, nil
+}
+
+// signedURL lets its holder read or write one file for a while.
+func (s *Service) signedURL(ctx context.Context, method, place string) string {
 	expires := strconv.FormatInt(time.Now().Add(signedFor).Unix(), 10)
 	u := &url.URL{Path: signedPath + place}
 	q := url.Values{"expires": {expires}, "signature": {s.sign(method, place, expires)}}
-	return &urlOut{URL: wherry.IdentityFrom(ctx).BaseURL + u.EscapedPath() + "?" + q.Encode(), Headers: []string{}}, nil
+	return wherry.IdentityFrom(ctx).BaseURL + u.EscapedPath() + "?" + q.Encode()
 }
 
 func (s *Service) sign(method, place, expires string) string {

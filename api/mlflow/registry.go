@@ -37,6 +37,9 @@ func (s *Service) registryRoutes() []api.Route {
 		{Method: "POST", Path: "/mlflow/model-versions/transition-stage", Permission: api.Write, Handler: api.JSON(s.transition), Summary: "Move a version to a stage"},
 		{Method: "POST", Path: "/mlflow/model-versions/set-tag", Permission: api.Write, Handler: api.JSON(s.setVersionTag), Summary: "Set a version's tag"},
 		{Method: "DELETE", Path: "/mlflow/model-versions/delete-tag", Permission: api.Write, Handler: api.JSON(s.deleteVersionTag), Summary: "Delete a version's tag"},
+		// As clients in Databricks mode read a version's files.
+		{Method: "GET", Path: "/mlflow/model-versions/list-artifacts", Permission: api.Read, Handler: api.JSON(s.listVersion), Summary: "List a version's files"},
+		{Method: "GET", Path: "/mlflow/model-versions/get-signed-download-uri", Permission: api.Read, Handler: api.JSON(s.signVersionFile), Summary: "Sign a URL to download a version's file"},
 		// The workspace's own spelling of get, as databricks-sdk calls it.
 		{Method: "GET", Path: "/mlflow/databricks/registered-models/get", Permission: api.Read, Handler: api.JSON(s.getModelDatabricks), Summary: "Get a registered model (databricks-sdk)"},
 		{Method: "POST", Path: "/mlflow/databricks/model-versions/transition-stage", Permission: api.Write, Handler: api.JSON(s.transitionDatabricks), Summary: "Move a version to a stage (databricks-sdk)"},
@@ -224,10 +227,13 @@ func (s *Service) versionSource(ctx context.Context, in *registryIn) (string, er
 		if in.ModelID != "" && in.ModelID != m[1] || hasDotDot(in.Source) {
 			return "", bad
 		}
-		if _, err := s.store.LoggedModel(ctx, ws(ctx), m[1]); err != nil {
+		logged, err := s.store.LoggedModel(ctx, ws(ctx), m[1])
+		if err != nil {
 			return "", err
 		}
-		in.ModelID = m[1]
+		if in.ModelID = m[1]; in.RunID == "" {
+			in.RunID = logged.Info.SourceRunID
+		}
 		return in.Source, nil
 	}
 	if rest, ok := strings.CutPrefix(in.Source, "models:/"); ok { // a copy of another version: the source is where its files are

@@ -3,6 +3,7 @@ package mlflow
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,12 @@ func (s *Service) uiRoutes() []api.Route {
 		routes[i].Family = family
 	}
 	if p != "" {
+		// Clients in Databricks mode print links of this form.
+		routes = append(routes, api.Route{Method: "GET", Path: "/ml/{path...}", Permission: api.SignedIn, Summary: "MLflow's web UI", Handler: api.Raw(func(w http.ResponseWriter, r *http.Request) error {
+			u := url.URL{Path: p + "/", Fragment: "/" + r.PathValue("path")}
+			http.Redirect(w, r, u.String(), http.StatusFound)
+			return nil
+		})})
 		routes = append(routes, api.Route{Method: "GET", Path: p, Permission: api.SignedIn, Summary: "MLflow's web UI", Handler: api.Raw(func(w http.ResponseWriter, r *http.Request) error {
 			http.Redirect(w, r, p+"/", http.StatusMovedPermanently)
 			return nil

@@ -11,7 +11,7 @@ import (
 // maxHistory bounds one answer of metric values.
 const maxHistory = 25000
 
-// History returns a metric's values in the order of step and time, at most
+// History returns a metric's values in the order of time and step, at most
 // maxHistory at a time, and the next page's token. A name that was never
 // logged has none.
 func (s *Store) History(ctx context.Context, ws int64, runID, key string, limit int, token string) (list []Metric, next string, err error) {
@@ -27,7 +27,7 @@ func (s *Store) History(ctx context.Context, ws int64, runID, key string, limit 
 		if err != nil {
 			return err
 		}
-		list, err = s.values(tx, run, key, `ORDER BY step, at, value LIMIT $3 OFFSET $4`, limit+1, at)
+		list, err = s.values(tx, run, key, `ORDER BY at, step, value LIMIT $3 OFFSET $4`, limit+1, at)
 		return err
 	})
 	if len(list) > limit {

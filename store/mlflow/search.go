@@ -156,8 +156,6 @@ func runColumn(key string) string {
 		return "r.uuid"
 	case "run_name":
 		return "r.name"
-	case "lifecycle_stage":
-		return "r.stage"
 	case "artifact_uri":
 		// The URI depends on the caller; this is how a plain client sees it.
 		return "(CASE WHEN e.artifact_location = '' THEN 'mlflow-artifacts:/' || e.id ELSE e.artifact_location END || '/' || r.uuid || '/artifacts')"

@@ -10,7 +10,8 @@ CREATE TABLE mlflow_experiment (
   updated_at BIGINT NOT NULL,
   UNIQUE (workspace_id, name)
 );
-INSERT INTO mlflow_experiment VALUES (0, 1, 'Default', '', 'active', 0, 0);
+INSERT INTO mlflow_experiment
+  SELECT 0, 1, 'Default', '', 'active', t, t FROM (SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000 AS t) clock;
 CREATE TABLE mlflow_experiment_tag (
   experiment_id BIGINT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
   PRIMARY KEY (experiment_id, name)
@@ -40,7 +41,7 @@ CREATE INDEX mlflow_run_task ON mlflow_run (task_run_id);
 CREATE TABLE mlflow_metric (
   run_id BIGINT NOT NULL, key_id BIGINT NOT NULL, step BIGINT NOT NULL, at BIGINT NOT NULL,
   value DOUBLE PRECISION NOT NULL, is_nan BOOLEAN NOT NULL,
-  PRIMARY KEY (run_id, key_id, step, at, value, is_nan)
+  PRIMARY KEY (run_id, key_id, at, step, value, is_nan)
 ) WITHOUT ROWID;
 CREATE TABLE mlflow_latest_metric (
   run_id BIGINT NOT NULL, key_id BIGINT NOT NULL, step BIGINT NOT NULL, at BIGINT NOT NULL,

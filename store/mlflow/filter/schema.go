@@ -50,7 +50,7 @@ func with(m map[string]string, pairs ...string) map[string]string {
 var (
 	Runs = Schema{
 		entities: all,
-		strings: with(names("run_id", "run_name", "user_id", "status", "artifact_uri", "lifecycle_stage"),
+		strings: with(names("run_id", "run_name", "user_id", "status", "artifact_uri"),
 			"run name", "run_name", "Run name", "run_name", "Run Name", "run_name"),
 		numbers: with(names("start_time", "end_time"), "created", "start_time", "Created", "start_time"),
 		lists:   map[string]bool{"run_id": true},
