@@ -256,6 +256,17 @@ func TestVolumeFiles(t *testing.T) {
 	if got := must(w.Dbfs.ReadFile(ctx, "dbfs:"+vol+"/x/f1"))(t); string(got) != "x" {
 		t.Errorf("by DBFS %q", got)
 	}
+	// An external volume in our own lake, whose container is there.
+	must(w.Volumes.Create(ctx, catalog.CreateVolumeRequestContent{
+		CatalogName: "workspace", SchemaName: "default", Name: "near", VolumeType: catalog.VolumeTypeExternal, StorageLocation: "abfss://raw@acct.dfs.core.windows.net/in",
+	}))(t)
+	wantCode(t, upload("/Volumes/workspace/default/near/d/f", "x", false), 404, "NOT_FOUND")
+	ok(t, os.MkdirAll(s.State.Lake()+"/acct/raw", 0o777))
+	ok(t, upload("/Volumes/workspace/default/near/d/f", "lake", false))
+	if b, err := os.ReadFile(s.State.Lake() + "/acct/raw/in/d/f"); string(b) != "lake" {
+		t.Errorf("in the lake %q, %v", b, err)
+	}
+
 	// An external volume that lies elsewhere.
 	must(w.Volumes.Create(ctx, catalog.CreateVolumeRequestContent{CatalogName: "workspace", SchemaName: "default", Name: "far", VolumeType: catalog.VolumeTypeExternal, StorageLocation: "s3://bucket/x"}))(t)
 	wantCode(t, upload("/Volumes/workspace/default/far/f", "x", false), 501, "NOT_IMPLEMENTED")
