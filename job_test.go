@@ -92,6 +92,7 @@ func TestValidate(t *testing.T) {
 		{`{"tasks":[{"task_key":"a","run_if":"SOMETIMES",` + nb + `}]}`, "run_if"},
 		{`{"schedule":{"quartz_cron_expression":"0 0 1 * * ?","timezone_id":"UTC"},"continuous":{"pause_status":"PAUSED"}}`, "exclude each other"},
 		{`{"max_concurrent_runs":1001}`, "max_concurrent_runs"},
+		{`{"name":"old",` + nb + `}`, "single-task format"},
 		{`{"parameters":[{"name":"a b","default":""}]}`, "letters"},
 		{`{"parameters":[{"name":"a"}]}`, "no default"},
 		{`{"tasks":[{"task_key":"a","notebook_task":{"notebook_path":"/a","base_parameters":{"x":"{{job.naem}}"}}}]}`, "{{job.naem}}"},

@@ -1,6 +1,8 @@
 package wherry
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -43,6 +45,8 @@ func (s *JobSettings) Validate() error {
 		return bad("schedule and continuous exclude each other")
 	case isSet(s.Triggers) && (s.Schedule != nil || s.Trigger != nil || isSet(s.Continuous)):
 		return bad("triggers excludes schedule, trigger and continuous")
+	case s.singleTask() != "":
+		return NotImplemented(fmt.Sprintf("the single-task format (%s beside the name: put it into an entry of tasks)", s.singleTask()))
 	case isSet(s.GitSource):
 		return NotImplemented("git_source (tasks whose files come from a Git repository)")
 	}
@@ -53,6 +57,19 @@ func (s *JobSettings) Validate() error {
 		return err
 	}
 	return s.validateTasks()
+}
+
+// singleTask names the task type of settings in the format that API 2.0 began
+// with, "" for the present one.
+func (s *JobSettings) singleTask() string {
+	if len(s.Tasks) > 0 || !bytes.Contains(s.Raw, []byte(`_task"`)) {
+		return ""
+	}
+	var t Task
+	if json.Unmarshal(s.Raw, &t) != nil || len(t.Kinds) == 0 {
+		return ""
+	}
+	return t.Kinds[0]
 }
 
 func (s *JobSettings) validateTriggers() error {

@@ -6,6 +6,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -76,33 +77,34 @@ func (s *Scheduler) pass(ctx context.Context) (time.Duration, error) {
 	}
 	keep(s.started, w.Start, w.Cancel)
 	keep(s.canceled, w.Cancel)
+	// One that fails does not keep the others.
 	for _, id := range w.Start {
-		if err := s.start(ctx, id); err != nil {
-			return 0, err
-		}
+		err = errors.Join(err, s.start(ctx, id))
 	}
 	for _, id := range w.Cancel {
-		if err := s.cancel(ctx, id); err != nil {
-			return 0, err
-		}
+		err = errors.Join(err, s.cancel(ctx, id))
 	}
 	for _, id := range w.Release {
-		if err := s.compute.ReleaseJob(ctx, id); err != nil {
-			return 0, err
-		}
-		if err := s.runs.Released(ctx, id); err != nil {
-			return 0, err
-		}
+		err = errors.Join(err, s.release(ctx, id))
+	}
+	if w.WakeAt > 0 && !time.Now().Before(time.UnixMilli(w.WakeAt)) {
+		_, derr := s.runs.Due(ctx)
+		return 0, errors.Join(err, derr)
+	}
+	if err != nil {
+		return 0, err
 	}
 	if w.WakeAt == 0 {
 		return tick, nil
 	}
-	wait := time.Until(time.UnixMilli(w.WakeAt))
-	if wait > 0 {
-		return min(wait, tick), nil
+	return min(time.Until(time.UnixMilli(w.WakeAt)), tick), nil
+}
+
+func (s *Scheduler) release(ctx context.Context, jobRunID int64) error {
+	if err := s.compute.ReleaseJob(ctx, jobRunID); err != nil {
+		return err
 	}
-	_, err = s.runs.Due(ctx)
-	return 0, err
+	return s.runs.Released(ctx, jobRunID)
 }
 
 // keep forgets the ids that are in none of the lists.

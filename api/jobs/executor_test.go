@@ -30,7 +30,10 @@ type executor struct {
 }
 
 // start starts a server whose attempts an executor runs.
-func start(t *testing.T) *servertest.Server {
+func start(t *testing.T) *servertest.Server { return startOn(t, "") }
+
+// startOn does so on a PostgreSQL database; "" is SQLite.
+func startOn(t *testing.T, database string) *servertest.Server {
 	t.Helper()
 	e := &executor{stops: map[int64]chan struct{}{}}
 	t.Cleanup(func() {
@@ -43,7 +46,7 @@ func start(t *testing.T) *servertest.Server {
 		e.wg.Wait()
 	})
 	return servertest.Start(t, func(c *server.Config) {
-		e.dir = c.State
+		e.dir, c.Database = c.State, database
 		c.Compute = func(runs *jobs.Store) scheduler.Compute {
 			e.runs = runs
 			return e

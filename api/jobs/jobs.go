@@ -197,7 +197,13 @@ func (s *Service) change(ctx context.Context, id int64, edit func(*wherry.JobSet
 		if err != nil {
 			return nil, err
 		}
-		runAs, err := s.prepare(ctx, settings, old.RunAs)
+		base := old.RunAs
+		if old.Settings.RunAs != nil && settings.RunAs == nil { // back to who made the job
+			if base, err = s.store.Principal(ctx, old.Creator); err != nil {
+				return nil, err
+			}
+		}
+		runAs, err := s.prepare(ctx, settings, base)
 		if err != nil {
 			return nil, err
 		}

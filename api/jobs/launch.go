@@ -47,8 +47,11 @@ type submitOut struct {
 }
 
 func (s *Service) submit(ctx context.Context, _ version, in *wherry.JobSettings) (*submitOut, error) {
+	if err := in.Validate(); err != nil {
+		return nil, err
+	}
 	if len(in.Tasks) == 0 {
-		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "tasks is missing (the single-task format of API 2.0 is not supported: put the task into the list tasks)")
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "tasks is missing")
 	}
 	var extra struct {
 		Token string                `json:"idempotency_token"`

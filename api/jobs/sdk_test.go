@@ -18,6 +18,8 @@ import (
 
 	"github.com/wherry-ml/wherry/environment"
 	"github.com/wherry-ml/wherry/server/servertest"
+	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/storetest"
 )
 
 func client(t *testing.T, s *servertest.Server) *databricks.WorkspaceClient {
@@ -155,7 +157,19 @@ func get(t *testing.T, s *servertest.Server, path string) string {
 
 func TestIdempotentRunNow(t *testing.T) {
 	t.Parallel()
-	w, ctx := client(t, start(t)), context.Background()
+	for _, dialect := range []string{store.SQLite, store.Postgres} {
+		t.Run(dialect, func(t *testing.T) {
+			if dialect == store.Postgres {
+				idempotentRunNow(t, storetest.Postgres(t))
+			} else {
+				idempotentRunNow(t, "")
+			}
+		})
+	}
+}
+
+func idempotentRunNow(t *testing.T, database string) {
+	w, ctx := client(t, startOn(t, database)), context.Background()
 	job, err := w.Jobs.Create(ctx, jobs.CreateJob{Name: "once", MaxConcurrentRuns: 1000, Tasks: []jobs.Task{python("a", "/a.py")}})
 	if err != nil {
 		t.Fatal(err)

@@ -85,6 +85,11 @@ func (v *viewer) plain() *runOut {
 		Format: "MULTI_TASK", PageURL: PageURL(v.base, r.JobID, r.ID), State: r.Legacy(), Status: r.Status(), Trigger: r.Trigger,
 		StartTime: r.StartTime, EndTime: r.EndTime, Parameters: r.Parameters,
 	}
+	for _, t := range r.Attempts { // what compute is doing for it
+		if !r.Terminal() && out.State.Message == "" && t.State == wherry.Pending {
+			out.State.Message = t.Message
+		}
+	}
 	if r.EndTime > 0 {
 		out.Duration = r.EndTime - r.StartTime
 	}

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/wherry-ml/wherry"
@@ -192,9 +193,10 @@ func (s *Store) Due(ctx context.Context) (n int, err error) {
 				return err
 			})
 	})
-	for _, id := range ids {
-		if err := s.write(ctx, func(c *change) error { return c.advanceRun(id) }); err != nil {
-			return n, fmt.Errorf("advance run %d: %w", id, err)
+	for _, id := range ids { // one that fails does not keep the others
+		if aerr := s.write(ctx, func(c *change) error { return c.advanceRun(id) }); aerr != nil {
+			err = errors.Join(err, fmt.Errorf("advance run %d: %w", id, aerr))
+			continue
 		}
 		n++
 	}
