@@ -115,7 +115,10 @@ class Zygote:
         """End idle spares, which lack what was imported since; one that has just
         taken a task goes on with it."""
         for pid, link in list(self.spares.items()):
-            link.send(b"retire")
+            try:
+                link.send(b"retire")
+            except OSError:
+                pass  # It has taken a task and gone on; its word is still to be read.
             if answer(link) == b"ended":
                 sys.exit(0)
             del self.spares[pid]
