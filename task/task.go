@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -85,9 +86,13 @@ func (t *Task) Fail(code, message string) error {
 }
 
 // Run forks the task from z and returns when it has ended and all its output
-// is in the spool. The result is in the spool too.
+// is in the spool. The result is in the spool too; not so with ErrGone, when the
+// task has not begun.
 func (t *Task) Run(ctx context.Context, z *Zygote) error {
 	p, err := t.fork(ctx, z)
+	if errors.Is(err, ErrGone) {
+		return err
+	}
 	if err != nil {
 		return t.Fail("DRIVER_ERROR", "the task could not be started: "+err.Error())
 	}
@@ -178,6 +183,11 @@ func (t *Task) request() (Request, error) {
 func pipe() (r, w *os.File, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, fmt.Errorf("pipe: %w", err)
+	}
+	// The task may have another uid than we, and opens its output again as
+	// /dev/stderr; nobody else can get at a pipe.
+	if err := unix.Fchmod(fds[1], 0o666); err != nil {
 		return nil, nil, fmt.Errorf("pipe: %w", err)
 	}
 	// A larger pipe means fewer switches; it may be refused.
