@@ -43,6 +43,15 @@ func (s *Service) deploy(ctx context.Context, c *caller, in *deployment.Request)
 	if err != nil {
 		return nil, err
 	}
+	if !s.claim(d.ID) {
+		return nil, busy(d)
+	}
+	defer s.release(d.ID)
+	if p, err := s.plan(ctx, c, in); err != nil {
+		return nil, err
+	} else if !p.Changes { // another deploy of the same was first
+		return &deployment.Report{DeploymentID: d.ID, Version: p.Version, TreeDigest: p.TreeDigest, Resources: p.Resources, StandIns: p.StandIns}, nil
+	}
 	version := deployments.Version{
 		DeploymentID: d.ID, Kind: deployments.KindDeploy, DisplayName: in.Bundle, Target: in.Target, Mode: publicMode(in.Mode), CLIVersion: in.CLIVersion,
 		Git: deployments.Git(in.Git), TreeDigest: digestOf(in.Files), CreatedBy: c.UserName, Resumable: true,
@@ -61,10 +70,6 @@ func (s *Service) deploy(ctx context.Context, c *caller, in *deployment.Request)
 // locked begins a version, keeps its lease while fn works, and takes everything
 // back if fn fails.
 func (s *Service) locked(ctx context.Context, d deployments.Deployment, v deployments.Version, force bool, fn func(context.Context) error, begun func(deployments.Version)) error {
-	if !s.claim(d.ID) {
-		return wherry.Errorf(wherry.CodeConflict, "another deploy to %s is going on: wait for it", d.RootPath)
-	}
-	defer s.release(d.ID)
 	v, err := s.store.Begin(ctx, d.WorkspaceID, v, force)
 	if err != nil {
 		return err
@@ -85,6 +90,12 @@ func (s *Service) locked(ctx context.Context, d deployments.Deployment, v deploy
 // errKilled lets a test leave a deploy as a killed server would.
 var errKilled = errors.New("killed")
 
+func busy(d deployments.Deployment) error {
+	return wherry.Errorf(wherry.CodeConflict, "another deploy to %s is going on: wait for it", d.RootPath)
+}
+
+// claim makes this process's deploys to one place wait for each other; the
+// version in progress does it for all servers.
 func (s *Service) claim(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -34,6 +34,10 @@ func (s *Service) destroy(ctx context.Context, c *caller, in *deployment.Destroy
 	if !ok {
 		return nil, wherry.Errorf(wherry.CodeDoesNotExist, "nothing is deployed to %s", in.RootPath)
 	}
+	if !s.claim(d.ID) {
+		return nil, busy(d)
+	}
+	defer s.release(d.ID)
 	report := &deployment.Report{DeploymentID: d.ID}
 	var version deployments.Version
 	fn := func(ctx context.Context) error {

@@ -47,13 +47,22 @@ const (
 
 // ReadStandIns reads a project's answers; none is fine.
 func ReadStandIns(root string) (*StandIns, error) {
-	s := &StandIns{Files: map[string]string{}, Tables: map[string]string{}, Clusters: map[string]map[string]any{}, values: map[string]string{}}
+	s := &StandIns{values: map[string]string{}}
 	b, err := os.ReadFile(filepath.Join(root, bundle.LocalDir, standInsFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	if err := yaml.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", bundle.LocalDir, standInsFile, err)
+	}
+	if s.Files == nil {
+		s.Files = map[string]string{}
+	}
+	if s.Tables == nil {
+		s.Tables = map[string]string{}
+	}
+	if s.Clusters == nil {
+		s.Clusters = map[string]map[string]any{}
 	}
 	b, err = os.ReadFile(filepath.Join(root, bundle.LocalDir, secretsFile))
 	if err == nil {

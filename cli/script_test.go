@@ -1,0 +1,90 @@
+package cli_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/wherry-ml/wherry/cli"
+	"github.com/wherry-ml/wherry/client"
+	"github.com/wherry-ml/wherry/environment"
+	"github.com/wherry-ml/wherry/sandbox"
+	"github.com/wherry-ml/wherry/server/servertest"
+	"github.com/wherry-ml/wherry/state"
+)
+
+var update = flag.Bool("update", false, "rewrite the wanted outputs in the scripts")
+
+// TestMain makes this binary wherry when a script, a server or an agent starts
+// it by that name.
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	testscript.Main(m, map[string]func(){"wherry": func() { os.Exit(cli.Main(os.Args)) }})
+}
+
+// TestScripts runs the commands against one real server, whose state directory
+// scripts find as $STATE. Each script's bundle has a name of its own.
+func TestScripts(t *testing.T) {
+	environment.ForTest(t)
+	cache, err := environment.CacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := servertest.Start(t, nil)
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			for key, value := range map[string]string{
+				"STATE": string(s.State), "XDG_CACHE_HOME": filepath.Dir(cache), "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com",
+				"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com", "PATH": env.Getenv("PATH"),
+			} {
+				env.Setenv(key, value)
+			}
+			env.Defer(func() {
+				if err := endServer(filepath.Join(env.WorkDir, "st")); err != nil {
+					t.Error(err)
+				}
+			})
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"stop": stopServer, "json": queryJSON},
+	})
+}
+
+// stopServer ends the server that a script had started: stop DIR.
+func stopServer(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(endServer(ts.MkAbs(args[0])))
+}
+
+// endServer ends the server of a state directory, if one runs there.
+func endServer(dir string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_, info, err := client.Local(ctx, state.Dir(dir))
+	if errors.Is(err, client.ErrNoServer) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return cli.StopServer(ctx, info)
+}
+
+// queryJSON checks a field of the JSON on stdout: json KEY VALUE, with a dotted
+// path for KEY.
+func queryJSON(ts *testscript.TestScript, neg bool, args []string) {
+	var doc any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &doc))
+	got := lookup(doc, args[0])
+	if (got == args[1]) == neg {
+		ts.Fatalf("%s is %s", args[0], got)
+	}
+}
