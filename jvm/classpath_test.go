@@ -1,24 +1,19 @@
 package jvm
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/wherry-ml/wherry/environment"
 )
 
 // classPath is the jars of Spark and Delta.
-func classPath(t *testing.T) (jars []string) {
+func classPath(t *testing.T) []string {
 	t.Helper()
-	dirs := os.Getenv("WHERRY_TEST_JARS")
-	if dirs == "" {
-		t.Skip("WHERRY_TEST_JARS is not set")
+	env := environment.ForTest(t)
+	jars, err := filepath.Glob(filepath.Join(env.SparkHome, "jars", "*.jar"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, dir := range filepath.SplitList(dirs) {
-		found, err := filepath.Glob(filepath.Join(dir, "*.jar"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		jars = append(jars, found...)
-	}
-	return jars
+	return append(jars, env.Jars...)
 }

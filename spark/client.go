@@ -99,15 +99,19 @@ func (c *Client) Detach(ctx context.Context, id string) error {
 	return nil
 }
 
-// Health is how many sessions are attached.
-func (c *Client) Health(ctx context.Context) (sessions int, err error) {
-	var out struct {
-		Sessions int `json:"sessions"`
-	}
+// Health is what a driver is doing.
+type Health struct {
+	Sessions int `json:"sessions"` // attached
+	Jobs     int `json:"jobs"`     // Spark jobs that run now, of all sessions
+}
+
+// Health asks the driver whether it lives.
+func (c *Client) Health(ctx context.Context) (Health, error) {
+	var out Health
 	if err := c.call(ctx, map[string]any{"op": "health"}, &out); err != nil {
-		return 0, fmt.Errorf("ask the Spark driver: %w", err)
+		return Health{}, fmt.Errorf("ask the Spark driver: %w", err)
 	}
-	return out.Sessions, nil
+	return out, nil
 }
 
 func (c *Client) call(ctx context.Context, request map[string]any, out any) error {

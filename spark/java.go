@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wherry-ml/wherry/environment"
 	"github.com/wherry-ml/wherry/jvm"
 	"github.com/wherry-ml/wherry/state"
 )
@@ -26,17 +27,33 @@ var opened = []string{
 	"sun.security.action", "sun.util.calendar",
 }
 
-func (r *Runtime) java() string { return filepath.Join(r.JavaHome, "bin", "java") }
+// virtualMachine is the Java of an environment with the class path of Spark.
+type virtualMachine struct {
+	env       *environment.Environment
+	dir       string // of our jar and the archives; boxes see it
+	classPath string
+}
+
+func newJVM(env *environment.Environment) (*virtualMachine, error) {
+	dir, err := env.CDS()
+	if err != nil {
+		return nil, fmt.Errorf("find the cache: %w", err)
+	}
+	v := &virtualMachine{env: env, dir: dir}
+	v.classPath, err = v.findClassPath()
+	return v, err
+}
+
+func (v *virtualMachine) java() string { return filepath.Join(v.env.JavaHome, "bin", "java") }
 
 // common are the options that every start has, so that an archive made with
 // them fits.
-func (r *Runtime) common() []string {
+func (v *virtualMachine) common() []string {
 	o := []string{
 		// Half the start-up of G1 and a third of its memory; on heaps of a few
 		// GB and few cores it does not lose later either.
 		"-XX:+UseSerialGC",
 		"-XX:+IgnoreUnrecognizedVMOptions",
-		"-XX:TieredStopAtLevel=4",
 		"-Xss4m", // deep plans
 		"-Djdk.reflect.useDirectMethodHandle=false",
 		"-Dio.netty.tryReflectionSetAccessible=true",
@@ -48,15 +65,15 @@ func (r *Runtime) common() []string {
 	for _, p := range opened {
 		o = append(o, "--add-opens=java.base/"+p+"=ALL-UNNAMED")
 	}
-	if b, err := os.ReadFile(filepath.Join(r.JavaHome, "release")); err == nil && strings.Contains(string(b), "jdk.incubator.vector") {
+	if b, err := os.ReadFile(filepath.Join(v.env.JavaHome, "release")); err == nil && strings.Contains(string(b), "jdk.incubator.vector") {
 		o = append(o, "--add-modules=jdk.incubator.vector") // MLlib's fast linear algebra
 	}
 	return o
 }
 
-func (r *Runtime) options(classPath string) []string {
-	o := r.common()
-	if archive := r.archive(classPath); usable(archive) {
+func (v *virtualMachine) options() []string {
+	o := v.common()
+	if archive := v.archive(); usable(archive) {
 		o = append(o, "-XX:SharedArchiveFile="+archive, "-Xshare:auto", "-Xlog:cds=off", "-Xlog:cds+dynamic=off")
 	}
 	return o
@@ -67,47 +84,45 @@ func usable(archive string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Size() > 0
 }
 
-// classPath writes our jar beside the others, by its content's name, and lists
+// findClassPath writes our jar beside the others, by its content's name, and lists
 // all of them in one order.
-func (r *Runtime) classPath() (string, error) {
+func (v *virtualMachine) findClassPath() (string, error) {
 	sum := sha256.Sum256(jvm.Jar)
-	ours := filepath.Join(r.JarDir, "wherry-spark-"+hex.EncodeToString(sum[:6])+".jar")
+	ours := filepath.Join(v.dir, "wherry-spark-"+hex.EncodeToString(sum[:6])+".jar")
 	if _, err := os.Stat(ours); errors.Is(err, fs.ErrNotExist) {
 		if err := state.WriteFile(ours, jvm.Jar, 0o644); err != nil {
 			return "", fmt.Errorf("write wherry's jar: %w", err)
 		}
 	}
-	jars, err := filepath.Glob(filepath.Join(r.SparkHome, "jars", "*.jar"))
+	jars, err := filepath.Glob(filepath.Join(v.env.SparkHome, "jars", "*.jar"))
 	if err != nil {
 		return "", err
 	}
 	if len(jars) == 0 {
-		return "", fmt.Errorf("no jars in %s: is pyspark installed there?", filepath.Join(r.SparkHome, "jars"))
+		return "", fmt.Errorf("no jars in %s: is pyspark installed there?", filepath.Join(v.env.SparkHome, "jars"))
 	}
-	further := slices.Clone(r.Jars)
 	slices.Sort(jars)
-	slices.Sort(further)
-	return strings.Join(append(append(jars, further...), ours), ":"), nil
+	return strings.Join(append(append(jars, v.env.Jars...), ours), ":"), nil
 }
 
 // archive is the place of the AppCDS archive for this JVM, class path and
 // options.
-func (r *Runtime) archive(classPath string) string {
+func (v *virtualMachine) archive() string {
 	h := sha256.New()
-	release, _ := os.ReadFile(filepath.Join(r.JavaHome, "release"))
-	fmt.Fprintf(h, "%s\n%s\n%s\n%q", r.JavaHome, release, classPath, r.common())
-	return filepath.Join(r.JarDir, "wherry-"+hex.EncodeToString(h.Sum(nil)[:8])+".jsa")
+	release, _ := os.ReadFile(filepath.Join(v.env.JavaHome, "release"))
+	fmt.Fprintf(h, "%s\n%s\n%s\n%q", v.env.JavaHome, release, v.classPath, v.common())
+	return filepath.Join(v.dir, "wherry-"+hex.EncodeToString(h.Sum(nil)[:8])+".jsa")
 }
 
 // MakeArchive makes the AppCDS archive that drivers start faster with (about
 // half the time; 30-60 s of work, 190 MB), at idle priority, unless it is there
 // or another process is making it. A driver that starts meanwhile does without.
-func MakeArchive(ctx context.Context, r Runtime) error {
-	classPath, err := r.classPath()
+func MakeArchive(ctx context.Context, env *environment.Environment) error {
+	v, err := newJVM(env)
 	if err != nil {
 		return err
 	}
-	archive := r.archive(classPath)
+	archive := v.archive()
 	if usable(archive) {
 		return nil
 	}
@@ -125,7 +140,7 @@ func MakeArchive(ctx context.Context, r Runtime) error {
 	}
 	defer os.RemoveAll(dir)
 	roots := Roots{DBFS: filepath.Join(dir, "dbfs"), Volumes: filepath.Join(dir, "volumes"), Workspace: dir, Managed: filepath.Join(dir, "managed")}
-	cfg := Config{Runtime: r, Dir: dir, Roots: roots, Cores: 1, MemoryMB: 2048}
+	cfg := Config{Env: env, Dir: dir, Roots: roots, Cores: 1, MemoryMB: 2048}
 	cfg.complete()
 	settings := cfg.settings()
 	settings["wherry.training"] = filepath.Join(dir, "training")
@@ -136,10 +151,10 @@ func MakeArchive(ctx context.Context, r Runtime) error {
 	}
 	temp := fmt.Sprintf("%s.%d", archive, os.Getpid())
 	defer os.Remove(temp)
-	args := append(r.common(), cfg.options()...)
+	args := append(v.common(), cfg.options()...)
 	args = append(args, "-XX:ArchiveClassesAtExit="+temp, "-Xlog:cds=off", "-Xlog:cds+dynamic=off",
-		"-cp", classPath, "wherry.Driver", filepath.Join(dir, "driver.properties"))
-	if err := idle(ctx, cfg.env(), r.java(), args...); err != nil {
+		"-cp", v.classPath, "wherry.Driver", filepath.Join(dir, "driver.properties"))
+	if err := idle(ctx, cfg.env(), v.java(), args...); err != nil {
 		return fmt.Errorf("make the class archive: %w", err)
 	}
 	return os.Rename(temp, archive)

@@ -12,17 +12,9 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-)
 
-// Runtime is the software that a driver runs on, as package environment has it.
-type Runtime struct {
-	JavaHome  string
-	JavaMajor int
-	SparkHome string   // pyspark's folder, with jars/ below it
-	JarDir    string   // where further jars are, writable for ours and for the archive
-	Jars      []string // the further jars: Delta, hadoop-azure …
-	Python    string   // the interpreter of Python workers that no session names another for
-}
+	"github.com/wherry-ml/wherry/environment"
+)
 
 // Roots are the folders behind dbfs:/, as the driver sees them.
 type Roots struct{ DBFS, Volumes, Workspace, Managed string }
@@ -32,11 +24,11 @@ var BoxRoots = Roots{DBFS: "/dbfs", Volumes: "/Volumes", Workspace: "/Workspace"
 
 // Config says how a driver is to run.
 type Config struct {
-	Runtime Runtime
-	Dir     string // a folder of this driver alone, made by Start: settings, secret, socket
-	BoxDir  string // Dir as the driver sees it; Dir itself if empty
-	Roots   Roots  // BoxRoots if empty
-	Local   string // the driver's scratch folder; "local" below BoxDir if empty
+	Env    *environment.Environment
+	Dir    string // a folder of this driver alone, made by Start: settings, secret, socket
+	BoxDir string // Dir as the driver sees it; Dir itself if empty
+	Roots  Roots  // BoxRoots if empty
+	Local  string // the driver's scratch folder; "local" below BoxDir if empty
 
 	Cores    int    // local[Cores]; all of the machine's if 0
 	MemoryMB int    // the node's memory, of which the heap is a part; the machine's if 0
@@ -84,13 +76,13 @@ func Start(cfg Config) (*Launch, error) {
 			return nil, fmt.Errorf("write the driver's settings: %w", err)
 		}
 	}
-	classPath, err := cfg.Runtime.classPath()
+	j, err := newJVM(cfg.Env)
 	if err != nil {
 		return nil, err
 	}
-	argv := append([]string{cfg.Runtime.java()}, cfg.Runtime.options(classPath)...)
+	argv := append([]string{j.java()}, j.options()...)
 	argv = append(argv, cfg.options()...)
-	argv = append(argv, "-cp", classPath, "wherry.Driver", filepath.Join(cfg.BoxDir, "driver.properties"))
+	argv = append(argv, "-cp", j.classPath, "wherry.Driver", filepath.Join(cfg.BoxDir, "driver.properties"))
 	return &Launch{Argv: argv, Env: cfg.env(), Dir: cfg.BoxDir}, nil
 }
 
@@ -111,12 +103,12 @@ func (c *Config) complete() {
 
 func (c *Config) env() []string {
 	env := []string{
-		"SPARK_HOME=" + c.Runtime.SparkHome,
-		"JAVA_HOME=" + c.Runtime.JavaHome,
-		"PYSPARK_PYTHON=" + c.Runtime.Python,
+		"SPARK_HOME=" + c.Env.SparkHome,
+		"JAVA_HOME=" + c.Env.JavaHome,
+		"PYSPARK_PYTHON=" + c.Env.Python,
 		"SPARK_LOCAL_DIRS=" + c.Local,
 		"SPARK_LOCAL_IP=127.0.0.1",
-		"PATH=" + filepath.Dir(c.Runtime.Python) + ":/usr/local/bin:/usr/bin:/bin",
+		"PATH=" + filepath.Dir(c.Env.Python) + ":/usr/local/bin:/usr/bin:/bin",
 		"HOME=" + c.Local,
 		"LANG=C.UTF-8",
 		"PYTHONHASHSEED=0",
@@ -141,6 +133,13 @@ func (c *Config) options() []string {
 	if host, port, ok := strings.Cut(c.Proxy, ":"); ok {
 		o = append(o, "-Dhttps.proxyHost="+host, "-Dhttps.proxyPort="+port, "-Dhttp.proxyHost="+host,
 			"-Dhttp.proxyPort="+port, "-Dhttp.nonProxyHosts=localhost|127.*|[::1]")
+	}
+	// The user's own options come last and win, but for the heap, which
+	// spark.driver.memory says.
+	for _, option := range strings.Fields(c.Conf["spark.driver.extraJavaOptions"]) {
+		if !strings.HasPrefix(option, "-Xmx") {
+			o = append(o, option)
+		}
 	}
 	return o
 }

@@ -39,8 +39,8 @@ public final class Api {
             .build();
   }
 
-  /** The server's refusal of a call. */
-  public static final class ApiException extends RuntimeException {
+  /** The server's refusal of a call; PySpark shows the message of this class as it is. */
+  public static final class ApiException extends IllegalArgumentException {
     public final int status;
     public final String code;
 

@@ -58,6 +58,12 @@ public final class Attached {
     return s;
   }
 
+  /** Cancels what this task runs, and nothing of the others. */
+  public void cancelAll() {
+    session.interruptAll();
+    context.sc().cancelJobsWithTag(Lifeline.jobTag(id), "cancelled by the task");
+  }
+
   /** Makes a catalog known that came into being after this session did. */
   public void ensureCatalog(String name) {
     Sessions.ensureCatalogs(session, Set.of(name));

@@ -149,7 +149,7 @@ public final class Driver {
     }
     try {
       return switch (request.path("op").asText()) {
-        case "health" -> Api.object().put("ok", true).put("sessions", Sessions.count());
+        case "health" -> health();
         case "attach" -> attach(request);
         case "detach" -> {
           detach(request.path("id").asText());
@@ -160,6 +160,12 @@ public final class Driver {
     } catch (RuntimeException e) {
       return error(e.getMessage() == null ? e.toString() : e.getMessage());
     }
+  }
+
+  private JsonNode health() {
+    ObjectNode out = Api.object().put("sessions", Sessions.count());
+    out.put("jobs", context.statusTracker().getActiveJobIds().length);
+    return out;
   }
 
   private static JsonNode error(String message) {
@@ -234,8 +240,7 @@ public final class Driver {
         System.err.println("wherry: stop stream " + q.name() + ": " + e);
       }
     }
-    a.session.interruptAll();
-    context.sc().cancelJobsWithTag(Lifeline.jobTag(id), "the task has ended");
+    a.cancelAll();
     if (a.server != null) {
       a.server.shutdown();
     }

@@ -5,6 +5,7 @@ import org.apache.spark.sql.catalyst.FunctionIdentifier;
 import org.apache.spark.sql.catalyst.TableIdentifier;
 import org.apache.spark.sql.catalyst.expressions.Expression;
 import org.apache.spark.sql.catalyst.parser.ParameterContext;
+import org.apache.spark.sql.catalyst.parser.ParameterHandler;
 import org.apache.spark.sql.catalyst.parser.ParseException;
 import org.apache.spark.sql.catalyst.parser.ParserInterface;
 import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan;
@@ -56,7 +57,10 @@ public final class Extensions extends AbstractFunction1<SparkSessionExtensions, 
     @Override
     public LogicalPlan parsePlanWithParameters(String sql, ParameterContext c)
         throws ParseException {
-      return Functions.resolve(session, next.parsePlanWithParameters(prepare(sql), c));
+      // Delta's parser, which comes next, would lose the parameters. They are found by Spark's
+      // grammar, so after our statements have become Spark's.
+      String bound = ParameterHandler.substituteParameters(prepare(sql), c)._1();
+      return Functions.resolve(session, next.parsePlan(bound));
     }
 
     @Override

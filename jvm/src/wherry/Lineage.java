@@ -35,6 +35,13 @@ public final class Lineage implements QueryExecutionListener {
     final Map<String, Long> tables = new TreeMap<>();
     final Map<String, Long> paths = new TreeMap<>();
 
+    /** Delta reads its own log by queries too; those are nobody's reads. */
+    void path(String path, long version) {
+      if (!path.contains("/_delta_log/")) {
+        paths.put(path.startsWith("/") ? "dbfs:" + path : path, version);
+      }
+    }
+
     void table(CatalogTable t, long version) {
       tables.put(t.identifier().unquotedString(), version);
     }
@@ -141,13 +148,13 @@ public final class Lineage implements QueryExecutionListener {
       if (i.catalogTable().isDefined()) {
         writes.table(i.catalogTable().get(), -1);
       } else {
-        writes.paths.put(i.outputPath().toString(), -1L);
+        writes.path(i.outputPath().toString(), -1);
       }
       walk(i.query(), false);
     } else if (plan instanceof SaveIntoDataSourceCommand s) {
       Option<String> path = s.options().get("path");
       if (path.isDefined()) {
-        writes.paths.put(path.get(), -1L);
+        writes.path(path.get(), -1);
       }
       walk(s.query(), false);
     } else {
@@ -182,7 +189,7 @@ public final class Lineage implements QueryExecutionListener {
         return;
       }
       for (Object p : CollectionConverters.asJava(h.location().rootPaths())) {
-        places.paths.put(p.toString(), version);
+        places.path(p.toString(), version);
       }
     }
   }

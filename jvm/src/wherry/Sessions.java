@@ -21,6 +21,7 @@ final class Sessions {
 
   static final String CATALOG_CLASS = "io.unitycatalog.wherry.Catalog";
 
+  private static final String DEFAULT_CATALOG = "spark.sql.defaultCatalog";
   private static final String CATALOG_CONF = "spark.sql.catalog.";
   private static final Map<String, Attached> BY_ID = new ConcurrentHashMap<>();
   private static final Deque<Attached> NEWEST_FIRST = new ConcurrentLinkedDeque<>();
@@ -70,6 +71,13 @@ final class Sessions {
     a.conf.forEach(conf::setConfString);
     for (JsonNode c : catalogs(a)) {
       register(conf, c.path("name").asText());
+    }
+    register(conf, "system");
+    String current = a.conf.getOrDefault(DEFAULT_CATALOG, "");
+    if (!current.isEmpty() && conf.getConfString(CATALOG_CONF + current, "").isEmpty()) {
+      // Even SELECT 1 fails in Spark without its default catalog.
+      conf.unsetConf(DEFAULT_CATALOG);
+      System.err.println("wherry: no catalog " + current + ": Spark's own is the default one");
     }
   }
 

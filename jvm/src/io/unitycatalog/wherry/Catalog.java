@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.apache.hadoop.fs.Path;
+import org.apache.spark.sql.catalyst.QualifiedTableName;
 import org.apache.spark.sql.catalyst.analysis.NamespaceAlreadyExistsException;
 import org.apache.spark.sql.catalyst.analysis.NoSuchNamespaceException;
 import org.apache.spark.sql.catalyst.analysis.NoSuchTableException;
@@ -104,6 +105,13 @@ public final class Catalog implements StagingTableCatalog, RelationCatalog, Supp
     }
     if (entry == null && !isPath(i)) {
       throw new NoSuchTableException(i);
+    }
+    if (entry != null && !entry.path("data_source_format").asText("DELTA").equals("DELTA")) {
+      // Spark keeps plain files' relations by the table's name, and would read the old place.
+      SparkSession.active()
+          .sessionState()
+          .catalog()
+          .invalidateCachedTable(new QualifiedTableName(name, i.namespace()[0], i.name()));
     }
     store.keep(entry);
     try {
@@ -204,6 +212,11 @@ public final class Catalog implements StagingTableCatalog, RelationCatalog, Supp
     p.putIfAbsent(TableCatalog.PROP_PROVIDER, "delta");
     if (p.get(TableCatalog.PROP_LOCATION) != null || isPath(i)) {
       return p;
+    }
+    if (!isDelta(p)) {
+      String provider = p.get(TableCatalog.PROP_PROVIDER);
+      throw Errors.analysis(
+          "A managed table is in Delta format, not in " + provider + ": give it a LOCATION");
     }
     try {
       p.put(TableCatalog.PROP_LOCATION, store.stage(i));
