@@ -91,15 +91,14 @@ type tagOutput struct {
 	Tags []tagInput `json:"tag_assignments"`
 }
 
-// tagTarget reads what a tag is on; columns ("c.s.t.column") are a feature
-// that is missing.
+// tagTarget reads what a tag is on, from the plural that clients write: tables,
+// columns ("c.s.t.column"), …
 func tagTarget(in *tagInput) (string, error) {
-	switch e := strings.TrimSuffix(strings.ToLower(in.EntityType), "s"); e {
-	case "column":
-		return "", wherry.NotImplemented("tags on columns")
-	default:
-		return kind(e)
+	e := strings.TrimSuffix(strings.ToLower(in.EntityType), "s")
+	if e == "column" {
+		return store.Column, nil
 	}
+	return kind(e)
 }
 
 func (s *Service) createTag(ctx context.Context, in *tagInput) (*tagInput, error) {

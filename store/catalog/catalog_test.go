@@ -200,7 +200,10 @@ func TestEffectiveGrantsAndTags(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		ctx, s := context.Background(), open(t, db)
-		create(t, s, "workspace.default", wherry.Securable{Kind: wherry.SecurableTable, Name: "t", TableType: wherry.Managed})
+		create(t, s, "workspace.default", wherry.Securable{
+			Kind: wherry.SecurableTable, Name: "t", TableType: wherry.Managed,
+			Doc: map[string]json.RawMessage{"columns": json.RawMessage(`[{"name":"Email"}]`)},
+		})
 		grant := func(kind, name, p string) {
 			t.Helper()
 			_, err := s.ChangeGrants(ctx, kind, name, []catalog.GrantChange{{Principal: "eva", Add: []string{p}}})
@@ -232,5 +235,21 @@ func TestEffectiveGrantsAndTags(t *testing.T) {
 		if err := s.DeleteTag(ctx, wherry.SecurableTable, "workspace.default.t", "k"); wherry.CodeOf(err) != wherry.CodeDoesNotExist {
 			t.Errorf("twice: %v", err)
 		}
+		ok(t, s.SetTag(ctx, catalog.Column, "workspace.default.t.EMAIL", "pii", "yes"))
+		if tags, err := s.Tags(ctx, catalog.Column, "workspace.default.t.email"); fmt.Sprint(tags) != "[{pii yes}]" || err != nil {
+			t.Errorf("tags of a column %v %v", tags, err)
+		}
+		if err := s.SetTag(ctx, catalog.Column, "workspace.default.t.none", "pii", "yes"); wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+			t.Errorf("a column that is not there: %v", err)
+		}
+		ok(t, s.Delete(ctx, wherry.SecurableTable, "workspace.default.t", true))
+		ok(t, db.Read(ctx, func(tx *store.Tx) error {
+			var left int
+			err := tx.Row(`SELECT count(*) FROM catalog_tag`).Scan(&left)
+			if left != 0 {
+				t.Errorf("%d tags outlive their table", left)
+			}
+			return err
+		}))
 	})
 }

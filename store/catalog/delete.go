@@ -118,10 +118,13 @@ func (s *Store) remove(tx *store.Tx, n *wherry.Securable) error {
 			return err
 		}
 	}
-	for _, q := range []string{`DELETE FROM catalog_grant WHERE securable = $1`, `DELETE FROM catalog_tag WHERE securable = $1`} {
-		if _, err := tx.Exec(q, grantKey(n)); err != nil {
-			return err
-		}
+	key := grantKey(n)
+	if _, err := tx.Exec(`DELETE FROM catalog_grant WHERE securable = $1`, key); err != nil {
+		return err
+	}
+	// Tags of its columns have keys below its own.
+	if _, err := tx.Exec(`DELETE FROM catalog_tag WHERE securable = $1 OR substr(securable, 1, $2) = $3`, key, len(key)+1, key+"/"); err != nil {
+		return err
 	}
 	return tx.ExecVersioned(`DELETE FROM securable WHERE id = $1 AND version = $2`, n.ID, n.Version)
 }

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -60,6 +61,9 @@ func grantKey(n *wherry.Securable) string { return n.Kind + ":" + n.ID }
 // target finds what a grant is on. Of a model only the schema is looked up:
 // its row is the registry's.
 func target(tx *store.Tx, kind, fullName string) (key string, n *wherry.Securable, err error) {
+	if kind == Column {
+		return column(tx, fullName)
+	}
 	if kind != wherry.SecurableModel {
 		if n, err = Lookup(tx, kind, fullName); err != nil {
 			return "", nil, err
@@ -75,6 +79,35 @@ func target(tx *store.Tx, kind, fullName string) (key string, n *wherry.Securabl
 	}
 	m := &wherry.Securable{Kind: kind, Catalog: parts[0], Schema: parts[1], Name: parts[2], ParentID: n.ID, MetastoreID: n.MetastoreID}
 	return kind + ":" + m.FullName(), m, nil
+}
+
+// Column is the kind of a table's column, for tags: its name is the table's
+// full name, a dot, and the column's.
+const Column = "COLUMN"
+
+// column finds a column of a table in any case; its key is below the table's.
+func column(tx *store.Tx, fullName string) (key string, n *wherry.Securable, err error) {
+	parts := strings.SplitN(fullName, ".", 4)
+	if len(parts) != 4 {
+		return "", nil, wherry.Errorf(wherry.CodeInvalidParameter, "%q is not the name of a column: catalog.schema.table.column", fullName)
+	}
+	if n, err = Lookup(tx, wherry.SecurableTable, strings.Join(parts[:3], ".")); err != nil {
+		return "", nil, err
+	}
+	var columns []struct {
+		Name string `json:"name"`
+	}
+	if raw := n.Doc["columns"]; raw != nil {
+		if err := json.Unmarshal(raw, &columns); err != nil {
+			return "", nil, err
+		}
+	}
+	for _, c := range columns {
+		if strings.EqualFold(c.Name, parts[3]) {
+			return grantKey(n) + "/" + strings.ToLower(c.Name), n, nil
+		}
+	}
+	return "", nil, wherry.Errorf(wherry.CodeDoesNotExist, "Table '%s' has no column '%s'.", n.FullName(), parts[3])
 }
 
 // Grants returns what was granted on a securable itself, to one principal or,
