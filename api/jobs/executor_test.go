@@ -35,6 +35,11 @@ func start(t *testing.T) *servertest.Server { return startOn(t, "") }
 // startOn does so on a PostgreSQL database; "" is SQLite.
 func startOn(t *testing.T, database string) *servertest.Server {
 	t.Helper()
+	e := newExecutor(t)
+	return servertest.Start(t, func(c *server.Config) { e.configure(c, database) })
+}
+
+func newExecutor(t *testing.T) *executor {
 	e := &executor{stops: map[int64]chan struct{}{}}
 	t.Cleanup(func() {
 		e.mu.Lock()
@@ -45,13 +50,15 @@ func startOn(t *testing.T, database string) *servertest.Server {
 		e.mu.Unlock()
 		e.wg.Wait()
 	})
-	return servertest.Start(t, func(c *server.Config) {
-		e.dir, c.Database = c.State, database
-		c.Compute = func(runs *jobs.Store) scheduler.Compute {
-			e.runs = runs
-			return e
-		}
-	})
+	return e
+}
+
+func (e *executor) configure(c *server.Config, database string) {
+	e.dir, c.Database = c.State, database
+	c.Compute = func(runs *jobs.Store) scheduler.Compute {
+		e.runs = runs
+		return e
+	}
 }
 
 func (e *executor) Start(_ context.Context, a wherry.Attempt) error {
