@@ -227,14 +227,7 @@ func (s *Service) versionSource(ctx context.Context, in *registryIn) (string, er
 		if in.ModelID != "" && in.ModelID != m[1] || hasDotDot(in.Source) {
 			return "", bad
 		}
-		logged, err := s.store.LoggedModel(ctx, ws(ctx), m[1])
-		if err != nil {
-			return "", err
-		}
-		if in.ModelID = m[1]; in.RunID == "" {
-			in.RunID = logged.Info.SourceRunID
-		}
-		return in.Source, nil
+		return in.Source, s.ofModel(ctx, in, m[1])
 	}
 	if rest, ok := strings.CutPrefix(in.Source, "models:/"); ok { // a copy of another version: the source is where its files are
 		name, version, _ := strings.Cut(rest, "/")
@@ -252,7 +245,27 @@ func (s *Service) versionSource(ctx context.Context, in *registryIn) (string, er
 		}
 		return s.runRoot(&info) + "/" + p, nil
 	}
-	return canonical(ctx, "model version source", in.Source)
+	source, err := canonical(ctx, "model version source", in.Source)
+	if m := modelPlace.FindStringSubmatch(strings.TrimPrefix(source, ours)); err == nil && m != nil {
+		err = s.ofModel(ctx, in, m[2])
+	} else if m := runPlace.FindStringSubmatch(strings.TrimPrefix(source, ours)); err == nil && m != nil {
+		if _, err = s.store.Info(ctx, ws(ctx), m[2]); in.RunID == "" {
+			in.RunID = m[2]
+		}
+	}
+	return source, err
+}
+
+// ofModel says that a version is made of a logged model, and so of its run.
+func (s *Service) ofModel(ctx context.Context, in *registryIn, modelID string) error {
+	logged, err := s.store.LoggedModel(ctx, ws(ctx), modelID)
+	if err != nil {
+		return err
+	}
+	if in.ModelID = modelID; in.RunID == "" {
+		in.RunID = logged.Info.SourceRunID
+	}
+	return nil
 }
 
 func (s *Service) getVersion(ctx context.Context, in *registryIn) (*versionOut, error) {

@@ -21,9 +21,6 @@ import (
 type Store struct {
 	db   *store.DB
 	keys keys
-	// TaskTags gives the tags (mlflow.databricks.…) of runs made in a task run;
-	// nil gives none.
-	TaskTags func(tx *store.Tx, taskRunID int64) (map[string]string, error)
 	// CheckSchema fails if a catalog's schema does not exist; nil leaves it
 	// unchecked.
 	CheckSchema func(tx *store.Tx, catalog, schema string) error

@@ -161,8 +161,8 @@ func (s *Store) insertRun(tx *store.Tx, who Who, n NewRun, e *Experiment, found 
 		return nil, err
 	}
 	tags := map[string]string{}
-	if who.TaskRunID != 0 && s.TaskTags != nil {
-		if tags, err = s.TaskTags(tx, who.TaskRunID); err != nil {
+	if who.TaskRunID != 0 {
+		if tags, err = TaskTags(tx, who.TaskRunID); err != nil {
 			return nil, err
 		}
 	}
