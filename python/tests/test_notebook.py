@@ -53,6 +53,16 @@ def test_error(zygote: Zygote, tmp_path: Path) -> None:
     assert "never" not in task.text
 
 
+def test_submitted_run_has_whole_mlflow_tags(zygote: Zygote, tmp_path: Path, server: Server) -> None:
+    code = """
+from mlflow.tracking.context import registry
+print([k for k, v in registry.resolve_tags().items() if not isinstance(v, str)])
+"""
+    task = zygote.notebook(tmp_path / "n.py", code, **{**server.task, "job_id": 0})
+    assert task.end()["exit"] == 0
+    assert task.text == "[]\n"
+
+
 @pytest.mark.parametrize(
     ("code", "exit", "ename"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable
@@ -41,6 +42,8 @@ def attached() -> bool:
 
 def _settle(ctx: context.Context) -> None:
     """Put the real objects where the notebook still has the proxies."""
+    # pyspark logs the context of an error that it raises as well.
+    logging.getLogger("SQLQueryContextLogger").disabled = True
     for name in ("spark", "sc", "sqlContext"):
         if isinstance(type(ctx.namespace.get(name)), _ProxyType):
             ctx.namespace[name] = target(name)

@@ -21,6 +21,8 @@ def attributes(ctx: Context) -> dict[str, Any]:
     task = ctx.task
     notebook = ctx.kind == "notebook"
     in_job = bool(task.get("job_run_id"))
+    # A run that was submitted has no job; mlflow cannot do with a run alone.
+    job = task.get("job_id") or task.get("job_run_id")
     return {
         "aclPathOfAclRoot": f"/workspace/{notebook_id(ctx)}" if notebook else None,
         "apiToken": task.get("token"),
@@ -32,7 +34,7 @@ def attributes(ctx: Context) -> dict[str, Any]:
         "isInCluster": True,
         "isInJob": in_job,
         "isInNotebook": notebook,
-        "jobId": _text(task.get("job_id")) if in_job else None,
+        "jobId": _text(job) if in_job else None,
         "jobName": task.get("job_name"),
         "jobRunId": _text(task.get("job_run_id")),
         "jobTaskType": "notebook" if notebook else "python",

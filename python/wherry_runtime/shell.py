@@ -230,7 +230,8 @@ class Runner:
         except (NotebookExit, RestartPython, CellFailed):
             raise
         except BaseException as e:
-            self.shell.showtraceback(tb_offset=1)
+            # The frames are ours and pyspark's; what the user wrote is in the message.
+            self.shell.showtraceback(exception_only=True)
             raise CellFailed(e) from None
 
     def include(self, path: str) -> None:
