@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/wherry-ml/wherry/agent/protocol"
 	"github.com/wherry-ml/wherry/task"
@@ -61,11 +63,16 @@ func (a *Agent) execute(ctx context.Context, t *task.Task) error {
 	if a.config.Python == "" {
 		return t.Fail("DRIVER_ERROR", "there is no Python environment for this task: run `wherry setup`")
 	}
-	z, err := a.python.zygote()
-	if err != nil {
-		return t.Fail("DRIVER_ERROR", "Python could not be started: "+err.Error())
+	for range 3 {
+		z, err := a.python.zygote()
+		if err != nil {
+			return t.Fail("DRIVER_ERROR", "Python could not be started: "+err.Error())
+		}
+		if err = t.Run(ctx, z); !errors.Is(err, task.ErrGone) {
+			return err
+		}
 	}
-	return t.Run(ctx, z)
+	return t.Fail("DRIVER_ERROR", "Python ends at its start: "+lastLines(filepath.Join(a.dir, "zygote.log")))
 }
 
 func (a *Agent) spec(pt protocol.Task, spool *task.Spool, folder string) task.Spec {
@@ -99,4 +106,14 @@ func (a *Agent) taskEnv(pt protocol.Task, inside string) map[string]string {
 	maps.Copy(env, a.config.Env)
 	maps.Copy(env, pt.Env)
 	return env
+}
+
+// lastLines is the end of a log, for people.
+func lastLines(name string) string {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err.Error()
+	}
+	text := strings.TrimSpace(string(b))
+	return text[max(0, len(text)-600):]
 }

@@ -4,6 +4,7 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -160,5 +161,82 @@ func BenchmarkWarmTask(b *testing.B) {
 	s.run(s.script("one.py", "print(1)"))
 	for b.Loop() {
 		s.run(s.script("one.py", "print(1)"))
+	}
+}
+
+// TestPythonEnds: a Python that does not come up fails the task with its words.
+func TestPythonEnds(t *testing.T) {
+	s := newSite(t, func(c *cluster.Config) {
+		find := c.Runtime
+		c.Runtime = func(ctx context.Context) (cluster.Runtime, error) {
+			rt, err := find(ctx)
+			rt.Python = "/bin/false"
+			return rt, err
+		}
+	})
+	if r := s.run(s.script("a.py", "")); r.State != wherry.ResultFailed || r.Code != "DRIVER_ERROR" || !strings.HasPrefix(r.Message, "Python ends at its start") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestPlain: without namespaces tasks still find their files, and end whole.
+func TestPlain(t *testing.T) {
+	s := newSite(t, func(c *cluster.Config) { c.Plain = true })
+	a := s.script("p/plain.py", `
+import os, sys, subprocess
+print(open("/Workspace/p/plain.py").read().count("count"), sys.argv[1:])
+subprocess.Popen(["setsid", "sleep", "600"])
+`, "x")
+	if r := s.run(a); r.State != wherry.ResultSuccess {
+		t.Fatalf("%+v", r)
+	}
+	if got, want := s.output(a.RunID), "2 ['x']\n"; got != want {
+		t.Errorf("output %q, want %q", got, want)
+	}
+}
+
+type oneTree struct{ digest, root string }
+
+func (o oneTree) TreeOf(_ context.Context, _ int64, path string) (digest, root string, ok bool) {
+	return o.digest, o.root, strings.HasPrefix(path, o.root+"/")
+}
+
+// TestDeployedTree: a task sees the deployed files as they were when it
+// started, can write beside them, and leaves the live ones alone.
+func TestDeployedTree(t *testing.T) {
+	s := newSite(t, func(c *cluster.Config) { c.Trees = oneTree{"abc", "/Workspace/b/files"} })
+	tree := filepath.Join(s.dir.Trees(), "abc")
+	for name, text := range map[string]string{
+		filepath.Join(tree, "src", "lib.py"): "VALUE = 'deployed'\n", filepath.Join(tree, "main.py"): "",
+		filepath.Join(s.dir.Workspace(1), "b", "files", "src", "lib.py"): "VALUE = 'live'\n",
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source := `
+import os
+from src import lib
+print(lib.VALUE, sorted(f for f in os.listdir("/Workspace/b/files") if f != "__pycache__"))
+open("/Workspace/b/files/new", "w").write("x")
+open("/Workspace/b/beside", "w").write("x")
+`
+	if err := os.WriteFile(filepath.Join(tree, "main.py"), []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := s.script("b/files/main.py", "raise SystemExit('the live file ran')")
+	if r := s.run(a); r.State != wherry.ResultSuccess {
+		t.Fatalf("%+v\n%s", r, s.output(a.RunID))
+	}
+	if got, want := s.output(a.RunID), "deployed ['main.py', 'src']\n"; got != want {
+		t.Errorf("output %q, want %q", got, want)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir.Workspace(1), "b", "beside")); err != nil {
+		t.Errorf("a write beside the tree is not live: %v", err)
+	}
+	for _, dir := range []string{tree, filepath.Join(s.dir.Workspace(1), "b", "files")} {
+		if _, err := os.Stat(filepath.Join(dir, "new")); err == nil {
+			t.Errorf("a write into the tree changed %s", dir)
+		}
 	}
 }

@@ -57,6 +57,10 @@ type Zygote struct {
 // packetLimit is what surely fits a packet (net.core.wmem_default is 208 KB).
 const packetLimit = 96 << 10
 
+// ErrGone is the error of Fork if the zygote ended before any user code of the
+// task ran: the task may be given to another.
+var ErrGone = errors.New("the zygote has ended")
+
 // SocketPair returns a connected pair: ours in Go's poller, theirs to be
 // handed to a child.
 func SocketPair() (ours *net.UnixConn, theirs *os.File, err error) {
@@ -95,7 +99,7 @@ func (z *Zygote) read() {
 		n, err := z.conn.Read(b)
 		if err != nil || n == 0 {
 			z.mu.Lock()
-			z.gone = errors.Join(errors.New("the zygote is gone"), err)
+			z.gone = ErrGone
 			z.mu.Unlock()
 			close(z.done)
 			return
@@ -133,7 +137,10 @@ func (z *Zygote) Fork(ctx context.Context, r Request, files ...*os.File) (pid in
 	if err == nil {
 		_, _, err = z.conn.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET):
+		return 0, ErrGone
+	case err != nil:
 		return 0, fmt.Errorf("ask zygote: %w", err)
 	}
 	select {
@@ -143,7 +150,9 @@ func (z *Zygote) Fork(ctx context.Context, r Request, files ...*os.File) (pid in
 		}
 		return rep.PID, nil
 	case <-z.done:
-		return 0, errors.New("the zygote ended while it started the task")
+		// The process that takes a task answers before it lets user code run,
+		// and the socket ends with the last of those that could have taken it.
+		return 0, ErrGone
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
