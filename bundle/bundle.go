@@ -112,10 +112,16 @@ func Load(ctx context.Context, opts Options) (*Bundle, error) {
 		b.User = LocalUser
 	}
 	b.Git = readGit(ctx, root)
+	b.load()
+	return b, nil
+}
+
+// load reads the files and resolves all that can be known without a server.
+func (b *Bundle) load() {
 	b.Config = b.readFiles()
 	b.checkFlags()
 	if b.Config == nil || !b.selectTarget() {
-		return b, nil
+		return
 	}
 	b.setDefaults()
 	b.setVariables()
@@ -127,7 +133,6 @@ func Load(ctx context.Context, opts Options) (*Bundle, error) {
 	b.checkResources()
 	b.translatePaths()
 	b.checkGit()
-	return b, nil
 }
 
 // ShortName is the user's name as prefixes carry it: what stands before the @,

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/wherry-ml/wherry/bundle/config"
 )
@@ -29,14 +30,20 @@ type Git struct {
 // readGit asks the git binary. It never writes to the repository: without
 // optional locks, status does not even refresh the index.
 func readGit(ctx context.Context, root string) (g Git) {
-	top := git(ctx, root, "rev-parse", "--show-toplevel")
+	var top, status, last, origin string
+	var wait sync.WaitGroup // a process each: together they take as long as the slowest
+	wait.Go(func() { top = git(ctx, root, "rev-parse", "--show-toplevel") })
+	wait.Go(func() { status = git(ctx, root, "status", "--porcelain=v2", "--branch", "--", ".") })
+	wait.Go(func() { last = git(ctx, root, "log", "-1", "--format=%an <%ae>%x00%s") })
+	wait.Go(func() { origin = git(ctx, root, "config", "--get", "remote.origin.url") })
+	wait.Wait()
 	if top == "" {
 		return g
 	}
 	if rel, err := filepath.Rel(resolved(top), resolved(root)); err == nil {
 		g.RootPath = filepath.ToSlash(rel)
 	}
-	for line := range strings.Lines(git(ctx, root, "status", "--porcelain=v2", "--branch", "--", ".")) {
+	for line := range strings.Lines(status) {
 		line = strings.TrimSpace(line)
 		if commit, ok := strings.CutPrefix(line, "# branch.oid "); ok {
 			if commit != "(initial)" {
@@ -51,10 +58,10 @@ func readGit(ctx context.Context, root string) (g Git) {
 		}
 	}
 	if g.Commit != "" {
-		author, message, _ := strings.Cut(git(ctx, root, "log", "-1", "--format=%an <%ae>%x00%s"), "\x00")
+		author, message, _ := strings.Cut(last, "\x00")
 		g.Author, g.Message = author, message
 	}
-	g.OriginURL = withoutPassword(git(ctx, root, "config", "--get", "remote.origin.url"))
+	g.OriginURL = withoutPassword(origin)
 	return g
 }
 

@@ -115,8 +115,14 @@ func (f *bundleFlags) connect(ctx context.Context, errOut io.Writer) (*client.Cl
 	if err := c.Do(ctx, "GET", "/api/wherry/deployments/host", nil, &host); err != nil {
 		return nil, nil, err
 	}
-	b, err = f.load(ctx, errOut, host.UserName)
-	return c, b, err
+	if host.UserName != b.User { // its paths and names carry the user's
+		b, err = f.load(ctx, errOut, host.UserName)
+		return c, b, err
+	}
+	for _, p := range b.Problems.List() { // warnings
+		fmt.Fprint(errOut, b.Problems.Format(p))
+	}
+	return c, b, nil
 }
 
 func (f *bundleFlags) deployOptions(c *cobra.Command, b *bundle.Bundle) deploy.Options {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -201,6 +202,9 @@ func runJob(c *cobra.Command, cl *client.Client, b *bundle.Bundle, key string, o
 		}
 	} else {
 		result, err = run.Tail(c.Context(), cl, runID, c.OutOrStdout(), isTerminal(c.OutOrStdout()))
+	}
+	if errors.Is(err, context.Canceled) {
+		return &ExitError{Code: 1, Message: fmt.Sprintf("not followed any more: the run %d goes on", runID)}
 	}
 	if err != nil {
 		return err

@@ -56,6 +56,8 @@ func (s *Service) takeBack(ctx context.Context, c *caller, v deployments.Version
 			if live, err := k.get(ctx, c, id); err == nil && live != nil {
 				errs = append(errs, k.remove(ctx, c, id))
 			}
+		case op.Action == deployments.ActionRecreate && before != nil:
+			errs = append(errs, s.unmake(ctx, c, k, op, before, state))
 		case (op.Action == deployments.ActionUpdate || op.Action == deployments.ActionBind) && before != nil:
 			if live, err := k.get(ctx, c, op.ResourceID); err == nil && live != nil && len(diff("", before, live, nil)) > 0 {
 				_, err := k.update(ctx, c, op.ResourceID, live, restorable(op.Kind, before, state))
@@ -64,6 +66,23 @@ func (s *Service) takeBack(ctx context.Context, c *caller, v deployments.Version
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// unmake takes back a resource that was made anew: the old one comes back with
+// its settings; what it held is gone, as the deployer was told.
+func (s *Service) unmake(ctx context.Context, c *caller, k kind, op deployments.Operation, before, state map[string]any) error {
+	if id, err := k.find(ctx, c, state); err != nil {
+		return err
+	} else if id != "" && op.Status == deployments.OperationSucceeded {
+		if err := k.remove(ctx, c, id); err != nil {
+			return err
+		}
+	}
+	if id, err := k.find(ctx, c, before); err != nil || id != "" {
+		return err
+	}
+	_, err := k.create(ctx, c, restorable(op.Kind, before, state))
+	return err
 }
 
 // restorable is what an update takes to bring old settings back: all of a job's,
