@@ -73,11 +73,21 @@ func TestGoSDK(t *testing.T) {
 	if _, err := w.Jobs.GetRunOutput(ctx, jobs.GetRunOutputRequest{RunId: run.RunId}); err == nil || !strings.Contains(err.Error(), "multiple tasks") {
 		t.Errorf("the output of a run of two tasks: %v", err)
 	}
+	changes(t, w, job.JobId)
+}
 
-	// Updates merge tasks by key.
-	ok(w.Jobs.Update(ctx, jobs.UpdateJob{JobId: job.JobId, NewSettings: &jobs.JobSettings{MaxConcurrentRuns: 5, Tasks: []jobs.Task{python("a", "/other.py")}},
+// changes updates, lists and deletes the job of two tasks that ran once.
+func changes(t *testing.T, w *databricks.WorkspaceClient, jobID int64) {
+	ctx := context.Background()
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok(w.Jobs.Update(ctx, jobs.UpdateJob{JobId: jobID, NewSettings: &jobs.JobSettings{MaxConcurrentRuns: 5, Tasks: []jobs.Task{python("a", "/other.py")}},
 		FieldsToRemove: []string{"tags"}}))
-	got, err := w.Jobs.Get(ctx, jobs.GetJobRequest{JobId: job.JobId})
+	got, err := w.Jobs.Get(ctx, jobs.GetJobRequest{JobId: jobID})
 	ok(err)
 	if set := got.Settings; len(set.Tasks) != 2 || set.Tasks[0].SparkPythonTask.PythonFile != "/other.py" || set.MaxConcurrentRuns != 5 || set.Tags != nil ||
 		!set.Queue.Enabled || set.Format != jobs.FormatMultiTask {
@@ -85,16 +95,16 @@ func TestGoSDK(t *testing.T) {
 	}
 	list, err := w.Jobs.ListAll(ctx, jobs.ListJobsRequest{Name: "two TASKS"})
 	ok(err)
-	if len(list) != 1 || list[0].JobId != job.JobId {
+	if len(list) != 1 || list[0].JobId != jobID {
 		t.Errorf("list by name: %+v", list)
 	}
-	runs, err := w.Jobs.ListRunsAll(ctx, jobs.ListRunsRequest{JobId: job.JobId, CompletedOnly: true, ExpandTasks: true})
+	runs, err := w.Jobs.ListRunsAll(ctx, jobs.ListRunsRequest{JobId: jobID, CompletedOnly: true, ExpandTasks: true})
 	ok(err)
 	if len(runs) != 1 || len(runs[0].Tasks) != 2 {
 		t.Errorf("runs: %+v", runs)
 	}
-	ok(w.Jobs.Delete(ctx, jobs.DeleteJob{JobId: job.JobId}))
-	if _, err := w.Jobs.Get(ctx, jobs.GetJobRequest{JobId: job.JobId}); !apierr.IsMissing(err) {
+	ok(w.Jobs.Delete(ctx, jobs.DeleteJob{JobId: jobID}))
+	if _, err := w.Jobs.Get(ctx, jobs.GetJobRequest{JobId: jobID}); !apierr.IsMissing(err) {
 		t.Errorf("a deleted job: %v", err)
 	}
 	if _, err := w.Jobs.GetRun(ctx, jobs.GetRunRequest{RunId: 999_999}); !apierr.IsMissing(err) {

@@ -154,7 +154,7 @@ func (c *change) begin(r *wherry.Run, t *wherry.TaskRun) error {
 	}
 	a, err := x.Resolve()
 	if err == nil {
-		if err := c.storeAttempt(a, t); err != nil {
+		if err := c.keep(t, a); err != nil {
 			return err
 		}
 		if err := c.emitTaskStarted(r, t, task); err != nil {
@@ -189,12 +189,10 @@ func (c *change) begin(r *wherry.Run, t *wherry.TaskRun) error {
 	return err
 }
 
-func (c *change) storeAttempt(a *wherry.Attempt, t *wherry.TaskRun) error {
-	b, err := json.Marshal(a)
-	if err != nil {
-		return err
-	}
-	_, err = c.Exec(`UPDATE task_run SET attempt = $1 WHERE id = $2`, string(b), t.ID)
+// keep has updateTask store what compute is to be given of an attempt.
+func (c *change) keep(t *wherry.TaskRun, a *wherry.Attempt) error {
+	doc, err := json.Marshal(a)
+	c.attempts[t.ID] = string(doc)
 	return err
 }
 

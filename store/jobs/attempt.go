@@ -45,7 +45,7 @@ func (s *Store) AttemptDone(ctx context.Context, runID int64, clusterID string, 
 // AttemptDoneTx is AttemptDone within a transaction of compute's own, which
 // stores the last of the output beside the result.
 func (s *Store) AttemptDoneTx(tx *store.Tx, runID int64, clusterID string, r wherry.Result) error {
-	c := &change{Tx: tx, s: s, now: s.now().UnixMilli()}
+	c := s.change(tx)
 	if err := c.done(runID, clusterID, r); err != nil {
 		return err
 	}
@@ -54,14 +54,12 @@ func (s *Store) AttemptDoneTx(tx *store.Tx, runID int64, clusterID string, r whe
 
 func (c *change) done(taskRunID int64, clusterID string, result wherry.Result) error {
 	var jobRunID int64
-	err := c.Row(`SELECT job_run_id FROM task_run WHERE id = $1`, taskRunID).Scan(&jobRunID)
+	err := c.Row(`UPDATE job_run SET version = version + 1 WHERE id = (SELECT job_run_id FROM task_run WHERE id = $1 AND end_time = 0) RETURNING id`,
+		taskRunID).Scan(&jobRunID)
 	if noRows(err) {
-		return nil // it was settled, and its run deleted since
+		return nil // it was settled, and its run perhaps deleted since
 	}
 	if err != nil {
-		return err
-	}
-	if err := c.claim(jobRunID); err != nil {
 		return err
 	}
 	r, err := c.s.load(c.Tx, jobRunID)
@@ -73,16 +71,14 @@ func (c *change) done(taskRunID int64, clusterID string, result wherry.Result) e
 		return nil
 	}
 	t.Standing = settled(t.Standing, result)
-	t.EndTime = c.now
-	if clusterID == "" {
-		clusterID = t.ClusterID
+	t.EndTime, t.SetupMillis, t.ExecutionMillis = c.now, result.SetupMillis, result.ExecutionMillis
+	if clusterID != "" {
+		t.ClusterID = clusterID
 	}
-	if _, err := c.Exec(`UPDATE task_run SET cluster_id = $1, setup_ms = $2, execution_ms = $3, error = $4, error_trace = $5, exit_value = $6,
-		exited = $7, source_digest = $8 WHERE id = $9`, clusterID, result.SetupMillis, result.ExecutionMillis, result.Error, result.Trace,
-		result.ExitValue, result.Exited, result.SourceDigest, t.ID); err != nil {
-		return err
-	}
-	if err := c.updateTask(t); err != nil {
+	if _, err := c.Exec(`UPDATE task_run SET state = $1, result = $2, code = $3, message = $4, cause = $5, end_time = $6, cluster_id = $7, setup_ms = $8,
+		execution_ms = $9, error = $10, error_trace = $11, exit_value = $12, exited = $13, source_digest = $14 WHERE id = $15`,
+		t.State, t.Result, t.Code, t.Message, t.Cause, t.EndTime, t.ClusterID, t.SetupMillis,
+		t.ExecutionMillis, result.Error, result.Trace, result.ExitValue, result.Exited, result.SourceDigest, t.ID); err != nil {
 		return err
 	}
 	if err := c.emitTaskFinished(r, t, result.SourceDigest); err != nil {

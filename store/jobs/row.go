@@ -137,9 +137,17 @@ func (c *change) insertTasks(r *wherry.Run, list []*wherry.TaskRun) error {
 	return nil
 }
 
+// updateTask writes how an attempt stands, and what compute is to be given of it
+// if it has just begun.
 func (c *change) updateTask(t *wherry.TaskRun) error {
+	args := []any{t.State, t.Result, t.Code, t.Message, t.Cause, t.StartTime, t.EndTime, t.Outcome, t.ChildRun, t.ParentID, t.ID}
+	var begun string
+	if doc, ok := c.attempts[t.ID]; ok {
+		delete(c.attempts, t.ID)
+		begun = ", attempt = $12"
+		args = append(args, doc)
+	}
 	_, err := c.Exec(`UPDATE task_run SET state = $1, result = $2, code = $3, message = $4, cause = $5, start_time = $6, end_time = $7,
-		outcome = $8, child_run = $9, parent_id = $10 WHERE id = $11`,
-		t.State, t.Result, t.Code, t.Message, t.Cause, t.StartTime, t.EndTime, t.Outcome, t.ChildRun, t.ParentID, t.ID)
+		outcome = $8, child_run = $9, parent_id = $10`+begun+` WHERE id = $11`, args...)
 	return err
 }

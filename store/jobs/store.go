@@ -45,7 +45,7 @@ func (s *Store) DB() *store.DB { return s.db }
 func (s *Store) write(ctx context.Context, fn func(*change) error) error {
 	for try := 0; ; try++ {
 		err := s.db.Write(ctx, func(tx *store.Tx) error {
-			c := &change{Tx: tx, s: s, now: s.now().UnixMilli()}
+			c := s.change(tx)
 			if err := fn(c); err != nil {
 				return err
 			}
@@ -65,6 +65,12 @@ type change struct {
 	// later is done once the run at hand is stored: results that go to a parent,
 	// runs that leave the queue, runs that a cancelled task had started.
 	later []func() error
+	// attempts are the documents of attempts that began, not stored yet.
+	attempts map[int64]string
+}
+
+func (s *Store) change(tx *store.Tx) *change {
+	return &change{Tx: tx, s: s, now: s.now().UnixMilli(), attempts: map[int64]string{}}
 }
 
 func (c *change) finish() error {
