@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,7 @@ func upCommand() *cobra.Command {
 	c.Flags().StringVar(&cfg.StorageListen, "storage-listen", "127.0.0.1:10000", "address of the plain storage endpoint")
 	c.Flags().StringVar(&cfg.ProxyListen, "proxy-listen", "", "address of the proxy that serves production host names (default: a free port, the same one each time)")
 	c.Flags().StringVar(&cfg.Database, "database", "", "postgres://… instead of SQLite in the state directory")
+	c.Flags().DurationVar(&cfg.AgentIdle, "agent-idle", 10*time.Minute, "how long agents stay without a server and without work")
 	c.Flags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	return c
 }

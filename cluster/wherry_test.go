@@ -34,7 +34,7 @@ func (i *installation) up() {
 		i.t.Fatal(err)
 	}
 	var log bytes.Buffer
-	c := exec.Command(i.binary, "up", "--state", string(i.dir), "--listen", "127.0.0.1:0", "--storage-listen", "127.0.0.1:0")
+	c := exec.Command(i.binary, "up", "--state", string(i.dir), "--listen", "127.0.0.1:0", "--storage-listen", "127.0.0.1:0", "--agent-idle", "30s")
 	stdout, err := c.StdoutPipe()
 	if err != nil {
 		i.t.Fatal(err)

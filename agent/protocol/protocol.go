@@ -6,7 +6,6 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -105,21 +104,6 @@ func NewConn(c *net.UnixConn) *Conn { return &Conn{unix: c, chunk: make([]byte, 
 
 // Close ends the connection and wakes its reader.
 func (c *Conn) Close() error { return c.unix.Close() }
-
-// PeerUID returns the user id of the process at the other end.
-func (c *Conn) PeerUID() (uid uint32, err error) {
-	raw, err := c.unix.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var gerr error
-	err = raw.Control(func(fd uintptr) { cred, gerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err = errors.Join(err, gerr); err != nil {
-		return 0, err
-	}
-	return cred.Uid, nil
-}
 
 // Send writes a message with the given files beside it. The files stay the
 // caller's.
