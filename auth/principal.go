@@ -125,8 +125,10 @@ func RemovePrincipal(tx *store.Tx, p wherry.Principal) error {
 	if p.ID == 1 {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "%s is the installation's admin and stays", p.UserName)
 	}
-	for _, q := range []string{`DELETE FROM token WHERE principal_id = $1`, `DELETE FROM principal_secret WHERE principal_id = $1`,
-		`UPDATE principal SET removed = true, active = false, application_id = '', user_name = 'removed:' || CAST(id AS TEXT) || ':' || user_name, version = version + 1 WHERE id = $1`} {
+	for _, q := range []string{
+		`DELETE FROM token WHERE principal_id = $1`, `DELETE FROM principal_secret WHERE principal_id = $1`,
+		`UPDATE principal SET removed = true, active = false, application_id = '', user_name = 'removed:' || CAST(id AS TEXT) || ':' || user_name, version = version + 1 WHERE id = $1`,
+	} {
 		if _, err := tx.Exec(q, p.ID); err != nil {
 			return err
 		}

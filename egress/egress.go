@@ -58,8 +58,10 @@ func New(dir state.Dir) (*Proxy, error) {
 	if err := ca.writeTrust(Directory(dir)); err != nil {
 		return nil, fmt.Errorf("trust store: %w", err)
 	}
-	p := &Proxy{ca: ca, upstream: httpproxy.FromEnvironment().ProxyFunc(), own: map[string]bool{}, plain: newQueue(), secure: newQueue(),
-		incoming: make(chan net.Listener), ended: make(chan struct{})}
+	p := &Proxy{
+		ca: ca, upstream: httpproxy.FromEnvironment().ProxyFunc(), own: map[string]bool{}, plain: newQueue(), secure: newQueue(),
+		incoming: make(chan net.Listener), ended: make(chan struct{}),
+	}
 	p.forward = p.newForward()
 	p.tls = p.tlsConfig()
 	return p, nil
@@ -109,10 +111,12 @@ func (p *Proxy) Serve(_ string, l net.Listener) {
 }
 
 func serve(ctx context.Context, h http.Handler, q *queue) error {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute,
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		// Clients that do not trust us, or go away in the handshake, are no news.
-		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)}
+		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+	}
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()

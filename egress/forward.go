@@ -155,7 +155,7 @@ func (p *Proxy) dial(ctx context.Context, target string) (net.Conn, error) {
 		return nil, fmt.Errorf("the environment's proxy: %w", err)
 	}
 	reader := bufio.NewReader(c)
-	res, err := http.ReadResponse(reader, &http.Request{Method: http.MethodConnect})
+	res, err := http.ReadResponse(reader, &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // what follows the answer is the tunnel
 	if err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("the environment's proxy: %w", err)

@@ -35,13 +35,30 @@ var suffixes = []struct {
 	suffix string
 	owner  owner
 }{
-	{".dfs.core.windows.net", storage}, {".blob.core.windows.net", storage},
-	{".azuredatabricks.net", workspace}, {".cloud.databricks.com", workspace}, {".gcp.databricks.com", workspace},
-	{".core.windows.net", refused}, {".vault.azure.net", refused}, {".database.windows.net", refused}, {".database.azure.com", refused},
-	{".documents.azure.com", refused}, {".servicebus.windows.net", refused}, {".azurecr.io", refused}, {".azuresynapse.net", refused},
-	{".search.windows.net", refused}, {".api.azureml.ms", refused}, {".openai.azure.com", refused}, {".cognitiveservices.azure.com", refused},
-	{".redis.cache.windows.net", refused}, {".kusto.windows.net", refused}, {".fabric.microsoft.com", refused}, {".management.azure.com", refused},
-	{".databricksapps.com", refused}, {".databricks.azure.cn", refused}, {".databricks.azure.us", refused},
+	{".dfs.core.windows.net", storage},
+	{".blob.core.windows.net", storage},
+	{".azuredatabricks.net", workspace},
+	{".cloud.databricks.com", workspace},
+	{".gcp.databricks.com", workspace},
+	{".core.windows.net", refused},
+	{".vault.azure.net", refused},
+	{".database.windows.net", refused},
+	{".database.azure.com", refused},
+	{".documents.azure.com", refused},
+	{".servicebus.windows.net", refused},
+	{".azurecr.io", refused},
+	{".azuresynapse.net", refused},
+	{".search.windows.net", refused},
+	{".api.azureml.ms", refused},
+	{".openai.azure.com", refused},
+	{".cognitiveservices.azure.com", refused},
+	{".redis.cache.windows.net", refused},
+	{".kusto.windows.net", refused},
+	{".fabric.microsoft.com", refused},
+	{".management.azure.com", refused},
+	{".databricksapps.com", refused},
+	{".databricks.azure.cn", refused},
+	{".databricks.azure.us", refused},
 }
 
 // ownerOf decides about a lower-case host name without a port.

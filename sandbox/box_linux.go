@@ -26,7 +26,6 @@ type Box struct {
 	control   *os.File
 	listeners []*os.File
 	group     *controlGroup
-	hosts     string
 
 	sending sync.Mutex
 	mu      sync.Mutex
@@ -198,8 +197,10 @@ func (b *Box) boot(attr *syscall.SysProcAttr, start boot, trees []*os.File) (err
 		}
 	}
 	if err == nil {
-		b.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{processName}, Dir: "/", Env: []string{"GOMAXPROCS=1", "GOTRACEBACK=single"},
-			Stdout: log, Stderr: log, ExtraFiles: append([]*os.File{theirs, file}, trees...), SysProcAttr: attr}
+		b.cmd = &exec.Cmd{
+			Path: "/proc/self/exe", Args: []string{processName}, Dir: "/", Env: []string{"GOMAXPROCS=1", "GOTRACEBACK=single"},
+			Stdout: log, Stderr: log, ExtraFiles: append([]*os.File{theirs, file}, trees...), SysProcAttr: attr,
+		}
 		err = b.cmd.Start()
 	}
 	theirs.Close()

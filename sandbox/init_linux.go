@@ -165,7 +165,7 @@ func loopbackUp() error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	ifr, err := unix.NewIfreq("lo")
 	if err != nil {
 		return err
@@ -226,7 +226,7 @@ func (p *initProcess) exec(id int64, fds []int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer unix.Close(null)
+	defer func() { _ = unix.Close(null) }()
 	c := r.Command
 	name, err := lookPath(c)
 	if err != nil {
@@ -263,7 +263,7 @@ func descriptors(sent []bool, fds []int) (files []uintptr, null int, err error) 
 			continue
 		}
 		if len(fds) == 0 {
-			unix.Close(null)
+			_ = unix.Close(null)
 			return nil, 0, errors.New("a command came without its files")
 		}
 		files = append(files, uintptr(fds[0]))

@@ -206,7 +206,7 @@ func TestGoSDK(t *testing.T) {
 		t.Fatalf("me: %+v %v, signed in by %s", me, err, w.Config.AuthType)
 	}
 	// Until grants are enforced others than admins read only what is their own.
-	_, err = w.Users.ListAll(t.Context(), iam.ListUsersRequest{})
+	_, err = w.UsersV2.ListAll(t.Context(), iam.ListUsersRequest{})
 	if e, ok := errors.AsType[*apierr.APIError](err); !ok || e.StatusCode != http.StatusForbidden {
 		t.Errorf("users: %v", err)
 	}
@@ -224,11 +224,11 @@ func TestGoSDK(t *testing.T) {
 	if me, err := admin.CurrentUser.Me(t.Context(), iam.MeRequest{}); err != nil || me.UserName != "admin@localhost" {
 		t.Errorf("admin: %+v %v", me, err)
 	}
-	_, err = admin.Groups.Create(t.Context(), iam.Group{DisplayName: "team"})
+	_, err = admin.GroupsV2.Create(t.Context(), iam.CreateGroupRequest{DisplayName: "team"})
 	if e, ok := errors.AsType[*apierr.APIError](err); !ok || e.StatusCode != http.StatusNotImplemented {
 		t.Errorf("groups: %v", err)
 	}
-	_, err = admin.Users.GetById(t.Context(), "99")
+	_, err = admin.UsersV2.Get(t.Context(), iam.GetUserRequest{Id: "99"})
 	if !apierr.IsMissing(err) {
 		t.Errorf("missing user: %v", err)
 	}
