@@ -219,7 +219,7 @@ func (w *work) pipArgs(args ...string) []string {
 	if !w.base.EnsurePip {
 		args = append(args, "--target", w.sitePackages(), "--upgrade")
 	}
-	return append([]string{"-m", "pip", "--quiet"}, args...)
+	return append([]string{"-m", "pip", "--progress-bar", "off"}, args...)
 }
 
 // lock writes an embedded lock where tools can read it.
