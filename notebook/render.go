@@ -13,8 +13,6 @@ import (
 
 	"github.com/alecthomas/chroma/v2"
 	chromahtml "github.com/alecthomas/chroma/v2/formatters/html"
-	"github.com/alecthomas/chroma/v2/lexers"
-	"github.com/alecthomas/chroma/v2/styles"
 	"github.com/microcosm-cc/bluemonday"
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/extension"
@@ -213,17 +211,18 @@ func highlight(language, source string) string {
 	if name == "" {
 		name = language
 	}
-	lexer := lexers.Get(name)
+	plain := "<pre>" + html.EscapeString(source) + "</pre>"
+	lexer := lexer(name)
 	if lexer == nil {
-		lexer = lexers.Fallback
+		return plain
 	}
 	tokens, err := chroma.Coalesce(lexer).Tokenise(nil, source)
 	var b strings.Builder
 	if err == nil {
-		err = formatter().Format(&b, styles.Fallback, tokens)
+		err = formatter().Format(&b, highlightStyle("github"), tokens)
 	}
 	if err != nil {
-		return "<pre>" + html.EscapeString(source) + "</pre>"
+		return plain
 	}
 	return b.String()
 }
@@ -232,10 +231,10 @@ func highlight(language, source string) string {
 // and dark pages.
 var CSS = sync.OnceValue(func() string {
 	var b strings.Builder
-	_ = formatter().WriteCSS(&b, styles.Get("github"))
+	_ = formatter().WriteCSS(&b, highlightStyle("github"))
 	b.WriteString(ansiCSS)
 	b.WriteString("@media (prefers-color-scheme: dark) {\n")
-	_ = formatter().WriteCSS(&b, styles.Get("github-dark"))
+	_ = formatter().WriteCSS(&b, highlightStyle("github-dark"))
 	b.WriteString("}\n")
 	return b.String()
 })
