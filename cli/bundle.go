@@ -28,6 +28,7 @@ type bundleFlags struct {
 	force, forceLock, approve  bool
 	clusterID                  string
 	noStandIns                 bool
+	selected                   []string
 }
 
 func (f *bundleFlags) add(c *cobra.Command) {
@@ -51,6 +52,7 @@ func (f *bundleFlags) addDeploy(c *cobra.Command) {
 	c.Flags().BoolVar(&f.forceLock, "force-lock", false, "take the lock of a deployer that went away")
 	c.Flags().BoolVar(&f.approve, "auto-approve", false, "delete and make anew what may hold data without asking")
 	c.Flags().StringVar(&f.clusterID, "cluster-id", "", "run all tasks on this cluster (mode: development only)")
+	c.Flags().StringSliceVar(&f.selected, "select", nil, "only these resources, as jobs.KEY, and what they refer to; nothing is deleted")
 	c.Flags().BoolVar(&f.noStandIns, "no-stand-ins", false, "fail on what the bundle takes for granted instead of making it up")
 }
 
@@ -127,7 +129,7 @@ func (f *bundleFlags) connect(ctx context.Context, errOut io.Writer) (*client.Cl
 
 func (f *bundleFlags) deployOptions(c *cobra.Command, b *bundle.Bundle) deploy.Options {
 	opts := deploy.Options{
-		ForceLock: f.forceLock, CLIVersion: Version, StandIns: !f.noStandIns && b.Mode != bundle.Production,
+		ForceLock: f.forceLock, Select: f.selected, CLIVersion: Version, StandIns: !f.noStandIns && b.Mode != bundle.Production,
 		Progress: func(s string) { fmt.Fprintln(c.ErrOrStderr(), s) },
 		Approve: func(plan *deployment.Plan) bool {
 			return f.approve || ask(c, plan)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -332,7 +334,9 @@ func (s *Service) remove(ctx context.Context, c *caller, r deployments.Resource)
 // metadata writes what other tools read of a deployed bundle.
 func (w *work) metadata() error {
 	jobs := map[string]any{}
-	for _, r := range w.upserts {
+	rows := slices.Collect(maps.Values(w.plan.have)) // those that --select left out
+	rows = slices.DeleteFunc(rows, func(r deployments.Resource) bool { return w.at(r.Key) == "" })
+	for _, r := range append(rows, w.upserts...) {
 		if key, ok := strings.CutPrefix(r.Key, "jobs."); ok && r.Kind == "jobs" {
 			at, _, _ := strings.Cut(w.at(r.Key), ":")
 			jobs[key] = map[string]any{"id": json.Number(r.ResourceID), "relative_path": at}

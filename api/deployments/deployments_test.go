@@ -247,6 +247,25 @@ func TestDeployersAtOnce(t *testing.T) {
 	}
 }
 
+func TestSelectedResourcesOnly(t *testing.T) {
+	s, dir := newSite(t), t.TempDir()
+	ctx := context.Background()
+	write(t, dir, map[string]string{"databricks.yml": second + "    three: {name: three}\n", "a.py": "a"})
+	b, err := bundle.Load(ctx, bundle.Options{Dir: dir})
+	check(t, err)
+	_, err = deploy.Deploy(ctx, s.client, b, deploy.Options{StandIns: true, Select: []string{"jobs.two"}})
+	check(t, err)
+	if got := s.jobs(); len(got) != 2 || s.schema("lab.made") {
+		t.Errorf("jobs %v", got)
+	}
+	if _, err := deploy.Deploy(ctx, s.client, b, deploy.Options{Select: []string{"jobs.four"}}); wherry.CodeOf(err) != wherry.CodeInvalidParameter {
+		t.Errorf("an unknown resource was selected: %v", err)
+	}
+	if _, err := s.deploy(dir); err != nil || len(s.jobs()) != 3 {
+		t.Errorf("then all: %v %v", s.jobs(), err)
+	}
+}
+
 func TestPlanNamesFieldsAndDrift(t *testing.T) {
 	s, dir := newSite(t), t.TempDir()
 	ctx := context.Background()

@@ -55,6 +55,9 @@ func (s *Service) plan(ctx context.Context, c *caller, in *deployment.Request) (
 	if p.order, err = sortResources(in.Resources); err != nil {
 		return nil, err
 	}
+	if p.order, err = selected(p.order, in.Select); err != nil {
+		return nil, err
+	}
 	if p.lookups, err = lookUp(ctx, c, in.Lookups); err != nil {
 		return nil, err
 	}
@@ -70,7 +73,9 @@ func (s *Service) plan(ctx context.Context, c *caller, in *deployment.Request) (
 		p.Resources = append(p.Resources, change)
 		p.Resources = append(p.Resources, p.extras(r)...)
 	}
-	p.deletions(in)
+	if len(in.Select) == 0 {
+		p.deletions(in)
+	}
 	s.planFiles(c, in, p)
 	p.Source = p.exists && last.Git != deployments.Git(in.Git)
 	p.Changes = p.TreeDigest != p.deployment.TreeDigest || p.Source || len(p.Missing) > 0 || p.Version == 0 ||
@@ -383,6 +388,31 @@ func sortResources(list []deployment.Resource) (sorted []deployment.Resource, er
 		}
 	}
 	return sorted, nil
+}
+
+// selected leaves the named resources and those that they refer to.
+func selected(order []deployment.Resource, names []string) (list []deployment.Resource, err error) {
+	if len(names) == 0 {
+		return order, nil
+	}
+	want := map[string]bool{}
+	for _, name := range names {
+		if !slices.ContainsFunc(order, func(r deployment.Resource) bool { return r.ID() == name }) {
+			return nil, wherry.Errorf(wherry.CodeInvalidParameter, "--select %s: the bundle has no such resource (name one as jobs.KEY)", name)
+		}
+		want[name] = true
+	}
+	for _, r := range slices.Backward(order) { // what is needed stands before who needs it
+		if !want[r.ID()] {
+			continue
+		}
+		list = append(list, r)
+		for _, m := range reference.FindAllStringSubmatch(stateOf(r.Config), -1) {
+			want[m[1]+"."+m[2]] = true
+		}
+	}
+	slices.Reverse(list)
+	return list, nil
 }
 
 // lookUp finds the ids of what variables name in the workspace.

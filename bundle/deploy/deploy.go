@@ -27,6 +27,8 @@ type Options struct {
 	// StandIns lets what the bundle takes for granted be made.
 	StandIns  bool
 	ForceLock bool
+	// Select limits the deploy to these resources and what they refer to.
+	Select []string
 	// Approve is asked before data is lost: resources that would be deleted or
 	// made anew. nil approves nothing.
 	Approve func(plan *deployment.Plan) bool
@@ -195,7 +197,7 @@ func prepare(ctx context.Context, b *bundle.Bundle, opts *Options) (*prepared, e
 	in := &deployment.Request{
 		Bundle: b.Name, Target: b.Target, Mode: b.Mode, CLIVersion: opts.CLIVersion, RootPath: b.Workspace.Root, FilePath: b.Workspace.Files,
 		ArtifactPath: b.Workspace.Artifacts, StatePath: b.Workspace.State, Git: deployment.Git(b.Git), StandIns: opts.StandIns, ForceLock: opts.ForceLock,
-		Lookups: map[string]deployment.Lookup{}, ClusterSpecs: p.standIns.Clusters,
+		Lookups: map[string]deployment.Lookup{}, ClusterSpecs: p.standIns.Clusters, Select: opts.Select,
 	}
 	if in.Files, err = p.digest(files); err != nil {
 		return nil, err

@@ -33,7 +33,10 @@ type Request struct {
 	// ClusterSpecs are the settings of stand-in clusters, by the id they stand
 	// in for.
 	ClusterSpecs map[string]map[string]any `json:"cluster_specs,omitempty"`
-	ForceLock    bool                      `json:"force_lock,omitempty"`
+	// Select limits the deploy to these resources ("jobs.nightly") and those that
+	// they refer to; nothing is deleted then. Empty is all.
+	Select    []string `json:"select,omitempty"`
+	ForceLock bool     `json:"force_lock,omitempty"`
 }
 
 // File is one file, by content.
