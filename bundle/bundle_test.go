@@ -104,7 +104,9 @@ func options(t *testing.T, dir, comment string) bundle.Options {
 func gitInit(t *testing.T, dir, branch string) {
 	t.Helper()
 	for _, args := range [][]string{
-		{"init", "-q", "-b", branch}, {"remote", "add", "origin", "https://ada:secret@git.example.com/x.git"}, {"add", "-A"},
+		{"init", "-q", "-b", branch},
+		{"remote", "add", "origin", "https://ada:secret@git.example.com/x.git"},
+		{"add", "-A"},
 		{"-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "-q", "-m", "first"},
 	} {
 		c := exec.Command("git", args...)

@@ -78,8 +78,11 @@ func (d diagnosis) healthy() bool {
 }
 
 var headings = []struct{ class, title string }{
-	{doctor.Broken, "Errors"}, {doctor.WontRun, "Does not run here"}, {doctor.Supply, "Must be supplied"},
-	{doctor.StoodIn, "Would be stood in for"}, {doctor.NoEffect, "Has no effect yet"},
+	{doctor.Broken, "Errors"},
+	{doctor.WontRun, "Does not run here"},
+	{doctor.Supply, "Must be supplied"},
+	{doctor.StoodIn, "Would be stood in for"},
+	{doctor.NoEffect, "Has no effect yet"},
 }
 
 func printDiagnosis(w io.Writer, d diagnosis) {

@@ -63,8 +63,11 @@ func startServer(ctx context.Context, dir state.Dir) (*client.Client, client.Inf
 	if err := child.Start(); err != nil {
 		return nil, client.Info{}, fmt.Errorf("start the server: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- child.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = child.Wait() // its log says more than its exit code
+		close(ended)
+	}()
 	deadline := time.Now().Add(serverStart)
 	for {
 		c, info, err := client.Local(ctx, dir)

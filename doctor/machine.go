@@ -100,7 +100,7 @@ func disk(dir state.Dir) Check {
 	for unix.Statfs(at, &st) != nil && at != filepath.Dir(at) {
 		at = filepath.Dir(at)
 	}
-	free := st.Bavail * uint64(st.Bsize) //nolint:unconvert // its type differs between systems
+	free := st.Bavail * uint64(st.Bsize) // its type differs between systems
 	c := Check{"disk", OK, fmt.Sprintf("%d GB free at %s", free>>30, at), ""}
 	if free < diskNeeded {
 		c.State, c.Fix = Limited, fmt.Sprintf("a set-up needs %d GB: free some, or name another --state and XDG_CACHE_HOME", diskNeeded>>30)

@@ -30,7 +30,6 @@ type work struct {
 	upserts []deployments.Resource
 	deletes []string
 	report  deployment.Report
-	undo    []func() error // of the files
 }
 
 // deploy makes a bundle live. If it fails, everything is as before: what it

@@ -419,7 +419,8 @@ func selected(order []deployment.Resource, names []string) (list []deployment.Re
 func lookUp(ctx context.Context, c *caller, lookups map[string]deployment.Lookup) (map[string]string, error) {
 	found := map[string]string{}
 	for ref, l := range lookups {
-		path, list, name, id := "", "", "name", "id"
+		var path, list, id string
+		name := "name"
 		switch l.Kind {
 		case "job":
 			path, list, id = "/api/2.2/jobs/list?name="+urlQuery(l.Name), "jobs", "job_id"

@@ -149,7 +149,8 @@ func (s *Service) createDeployment(ctx context.Context, in *publicRequest) (*dep
 func (s *Service) listDeployments(ctx context.Context, in *publicRequest) (*struct {
 	Deployments []*deploymentView `json:"deployments"`
 	Next        string            `json:"next_page_token,omitempty"`
-}, error) {
+}, error,
+) {
 	limit, offset, err := in.page()
 	if err != nil {
 		return nil, err
@@ -227,7 +228,8 @@ func (s *Service) createVersion(ctx context.Context, in *publicRequest) (*versio
 func (s *Service) listVersions(ctx context.Context, in *publicRequest) (*struct {
 	Versions []*versionView `json:"versions"`
 	Next     string         `json:"next_page_token,omitempty"`
-}, error) {
+}, error,
+) {
 	limit, offset, err := in.page()
 	if err != nil {
 		return nil, err
@@ -260,7 +262,8 @@ func (s *Service) getVersion(ctx context.Context, in *publicRequest) (*versionVi
 
 func (s *Service) beat(ctx context.Context, in *publicRequest) (*struct {
 	ExpireTime string `json:"expire_time"`
-}, error) {
+}, error,
+) {
 	n, err := in.version()
 	if err != nil {
 		return nil, err
@@ -357,7 +360,8 @@ func (s *Service) createOperation(ctx context.Context, in *publicRequest) (*oper
 
 func (s *Service) listOperations(ctx context.Context, in *publicRequest) (*struct {
 	Operations []*operationView `json:"operations"`
-}, error) {
+}, error,
+) {
 	n, err := in.version()
 	if err != nil {
 		return nil, err
@@ -414,7 +418,8 @@ func (s *Service) resources(ctx context.Context, in *publicRequest) (list []*res
 
 func (s *Service) listResources(ctx context.Context, in *publicRequest) (*struct {
 	Resources []*resourceView `json:"resources"`
-}, error) {
+}, error,
+) {
 	list, err := s.resources(ctx, in)
 	return &struct {
 		Resources []*resourceView `json:"resources"`

@@ -16,7 +16,8 @@ func urlQuery(s string) string { return url.QueryEscape(s) }
 
 func (s *Service) standIns(ctx context.Context, _ *api.Empty) (*struct {
 	StandIns []deployments.StandIn `json:"stand_ins"`
-}, error) {
+}, error,
+) {
 	list, err := s.store.StandIns(ctx, wherry.IdentityFrom(ctx).WorkspaceID)
 	return &struct {
 		StandIns []deployments.StandIn `json:"stand_ins"`

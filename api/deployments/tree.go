@@ -73,7 +73,7 @@ func (s *Service) putBlob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // renamed when all went well
 	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(f, h), r.Body); err != nil {
@@ -138,7 +138,7 @@ func (s *Service) makeTree(files []deployment.File) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }() // renamed when all went well
 	dirs := map[string]bool{tmp: true}
 	for _, f := range files {
 		name := filepath.Join(tmp, filepath.FromSlash(f.Path))

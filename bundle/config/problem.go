@@ -85,8 +85,8 @@ func (ps *Problems) Count() (errors, warnings int) {
 
 // Format renders one problem with its line and a caret:
 //
-//	databricks.yml:12:9: error: unknown key "notebok_task": did you mean "notebook_task"?
-//	  12 |         notebok_task:
+//	databricks.yml:12:9: error: unknown key "ntebook_task": did you mean "notebook_task"?
+//	  12 |         ntebook_task:
 //	     |         ^
 func (ps *Problems) Format(p Problem) string {
 	var b strings.Builder

@@ -56,10 +56,9 @@ type Report struct {
 
 // prepared is a bundle as the server is told of it.
 type prepared struct {
-	request   *deployment.Request
-	contents  map[string]string // local file by content, executables with an "x"
-	standIns  *StandIns
-	uploading int64
+	request  *deployment.Request
+	contents map[string]string // local file by content, executables with an "x"
+	standIns *StandIns
 }
 
 // Plan compares a bundle with what is deployed. It changes nothing, but builds

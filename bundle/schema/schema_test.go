@@ -48,7 +48,7 @@ func TestEveryTypeOfTheTableIsDefined(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for src, want := range map[string]string{
-		"nmae: x":                               `f.yml:1:1: error: unknown key "nmae" in j: did you mean "name"?`,
+		"namee: x":                              `f.yml:1:1: error: unknown key "namee" in j: did you mean "name"?`,
 		"max_concurrent_runs: many":             `f.yml:1:22: error: j.max_concurrent_runs must be an integer, and is a string ("many")`,
 		"tasks: {a: b}":                         "f.yml:1:8: error: j.tasks must be a list, and is a map",
 		"edit_mode: UI_LOKED":                   `f.yml:1:12: error: j.edit_mode cannot be "UI_LOKED": did you mean "UI_LOCKED"?`,

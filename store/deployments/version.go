@@ -257,8 +257,10 @@ func emit(tx *store.Tx, v Version, actor string, done Done) error {
 	for _, r := range resources {
 		list = append(list, map[string]string{"key": r.Key, "id": r.ResourceID})
 	}
-	payload := map[string]any{"deployment_id": v.DeploymentID, "version": v.Version, "resources": list, "tree_digest": v.TreeDigest, "dirty_digest": v.DirtyDigest,
-		"commit": v.Git.Commit, "branch": v.Git.Branch, "origin_url": v.Git.OriginURL, "author": v.Git.Author, "message": v.Git.Message, "target": v.Target}
+	payload := map[string]any{
+		"deployment_id": v.DeploymentID, "version": v.Version, "resources": list, "tree_digest": v.TreeDigest, "dirty_digest": v.DirtyDigest,
+		"commit": v.Git.Commit, "branch": v.Git.Branch, "origin_url": v.Git.OriginURL, "author": v.Git.Author, "message": v.Git.Message, "target": v.Target,
+	}
 	for key, value := range done.Event {
 		payload[key] = value
 	}
@@ -277,6 +279,8 @@ func (s *Store) Complete(ctx context.Context, ws int64, v Version, reason, actor
 	if err != nil {
 		return err
 	}
-	return s.Succeed(ctx, v, actor, Done{Files: d.TreeDigest, FilePath: d.FilePath, Target: v.Target, Mode: v.Mode, Display: d.DisplayName, RunID: runID, Workspace: ws,
-		Event: map[string]any{"bundle": d.Bundle}})
+	return s.Succeed(ctx, v, actor, Done{
+		Files: d.TreeDigest, FilePath: d.FilePath, Target: v.Target, Mode: v.Mode, Display: d.DisplayName, RunID: runID, Workspace: ws,
+		Event: map[string]any{"bundle": d.Bundle},
+	})
 }
