@@ -108,7 +108,9 @@ func (f *trackingFlags) run(c *cobra.Command) error {
 	}
 	defer db.Close()
 	cfg := mlflowapi.Config{Store: mlflow.New(db), Root: root, UI: mlflowapi.InstalledUI}
-	if f.serve {
+	if folder, ok := strings.CutPrefix(root, "file://"); ok {
+		cfg.Artifacts = folder // the clients write there, the pages read there
+	} else if f.serve {
 		cfg.Artifacts = f.destination
 	}
 	service, err := mlflowapi.New(cfg)

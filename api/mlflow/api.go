@@ -23,7 +23,8 @@ type Config struct {
 	Artifacts string // folder of the artifacts that are served
 	Models    string // folder of Unity Catalog's model files; "" leaves that registry out
 	// Root is where experiments put artifacts that name no place: "" is our own
-	// store, served by us; `mlflow serve` may name another store's URI.
+	// store, served by us; `mlflow serve` may name another store's URI, or a
+	// file:///FOLDER that its clients see too and that Artifacts names as well.
 	Root string
 	// UI is the folder of MLflow's built web pages, "" when there is none.
 	UI func() string

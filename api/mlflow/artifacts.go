@@ -87,7 +87,7 @@ func (s *Service) listArtifacts(ctx context.Context, in *listArtifactsIn) (*file
 // listBelow lists a folder below a location; the entries' paths are relative
 // to the location.
 func (s *Service) listBelow(ctx context.Context, location, rel string) (*filesOut, error) {
-	root, err := inside(location)
+	root, err := s.inside(location)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (s *Service) loggedModelFile(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	root, err := inside(s.modelRoot(&m.Info))
+	root, err := s.inside(s.modelRoot(&m.Info))
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (s *Service) runFile(r *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root, err := inside(s.runRoot(&info))
+	root, err := s.inside(s.runRoot(&info))
 	if err != nil {
 		return "", err
 	}

@@ -41,6 +41,9 @@ func (s *Service) place(p string) (root *os.Root, name string, err error) {
 	if strings.HasPrefix(p, ".") && p != "." {
 		return nil, "", invalid("Invalid path")
 	}
+	if s.artifacts == nil {
+		return nil, "", wherry.NotImplemented("serving artifacts, with --serve-artifacts=false,")
+	}
 	return s.artifacts, p, nil
 }
 
@@ -185,12 +188,22 @@ func (s *Service) remove(p string) error {
 }
 
 // inside gives the PATH of a location of ours, an error for other stores.
-func inside(location string) (string, error) {
+func (s *Service) inside(location string) (string, error) {
 	if p, ok := strings.CutPrefix(location, ours); ok {
+		return p, nil
+	}
+	if p, ok := s.belowFolder(location); ok {
 		return p, nil
 	}
 	scheme, _, _ := strings.Cut(location, ":")
 	return "", wherry.NotImplemented("reading artifacts of a " + scheme + ": location through the server")
+}
+
+// belowFolder is inside for a server whose own user named a folder of this
+// machine as Root; Artifacts is that folder then.
+func (s *Service) belowFolder(location string) (string, bool) {
+	p, ok := strings.CutPrefix(location, strings.TrimSuffix(s.cfg.Root, "/")+"/")
+	return p, ok && strings.HasPrefix(s.cfg.Root, "file:///") && p != "" && checkPath(p) == nil
 }
 
 // join adds a checked relative path to a PATH of ours.
@@ -217,7 +230,7 @@ func (s *Service) versionFolder(ctx context.Context, v *mlflow.ModelVersion) (st
 			source += "/" + rest
 		}
 	}
-	return inside(source)
+	return s.inside(source)
 }
 
 // modelPath is the folder of a three-level name.

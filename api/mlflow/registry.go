@@ -245,6 +245,9 @@ func (s *Service) versionSource(ctx context.Context, in *registryIn) (string, er
 		}
 		return s.runRoot(&info) + "/" + p, nil
 	}
+	if p, ok := s.belowFolder(in.Source); ok && (runPlace.MatchString(p) || modelPlace.MatchString(p)) {
+		return in.Source, nil
+	}
 	source, err := canonical(ctx, "model version source", in.Source)
 	if m := modelPlace.FindStringSubmatch(strings.TrimPrefix(source, ours)); err == nil && m != nil {
 		err = s.ofModel(ctx, in, m[2])

@@ -53,6 +53,7 @@ func (s *Service) uiRoutes() []api.Route {
 			api.Route{Method: "POST", Path: prefix + "/3.0/mlflow/ui-telemetry", Permission: api.SignedIn, Handler: api.JSON(noTelemetry), Summary: "Telemetry: off"},
 		)
 		if prefix != "/api" { // there the mux itself answers for what is not in the table
+			routes = append(routes, api.Route{Path: prefix + "/3.0/mlflow/assistant/", Permission: api.SignedIn, Handler: api.Raw(noAssistant), Summary: "MLflow's assistant: none"})
 			routes = append(routes, api.Route{Path: prefix + "/", Permission: api.SignedIn, Handler: api.Raw(notFound), Summary: "What the web UI asks for and is not here"})
 		}
 	}
@@ -76,6 +77,12 @@ func (s *Service) uiRoutes() []api.Route {
 
 func notFound(_ http.ResponseWriter, r *http.Request) error {
 	return wherry.Errorf("ENDPOINT_NOT_FOUND", "%s %s is not an endpoint of this server", r.Method, r.URL.Path)
+}
+
+// noAssistant answers as the reference server does where its assistant is not
+// allowed: the pages tolerate it.
+func noAssistant(http.ResponseWriter, *http.Request) error {
+	return wherry.Errorf(wherry.CodePermissionDenied, "MLflow's assistant is not supported by wherry")
 }
 
 type serverInfoOut struct {
