@@ -69,7 +69,7 @@ func Run(ctx context.Context, dir, build string, ready *os.File) error {
 	if err := a.startBox(ctx); err != nil {
 		return err
 	}
-	defer a.box.Close()
+	defer func() { _ = a.box.Close() }()
 	a.driver = &driver{a: a}
 	defer a.driver.stop()
 	if err := a.startPython(); err != nil {
@@ -137,7 +137,7 @@ func (a *Agent) listen(ctx context.Context, ready *os.File) error {
 		}
 		conn := protocol.NewConn(c)
 		a.work.Go(func() {
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			if err := a.serve(ctx, conn); err != nil {
 				slog.Warn("connection ended", "error", err)
 			}

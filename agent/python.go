@@ -95,7 +95,7 @@ func (a *Agent) startZygote() (*zygote, error) {
 	}
 	p, err := a.box.Exec(c)
 	if err != nil {
-		ours.Close()
+		_ = ours.Close()
 		return nil, fmt.Errorf("start %s: %w", a.config.Python, err)
 	}
 	return &zygote{Zygote: task.NewZygote(ours), process: p}, nil

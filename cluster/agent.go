@@ -69,7 +69,7 @@ func (r *remote) connect() error {
 		err = conn.Send(protocol.Message{Type: protocol.Listeners})
 	}
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return err
 	}
 	r.mu.Lock()
@@ -161,7 +161,7 @@ func (r *remote) read() error {
 	r.mu.Lock()
 	conn := r.conn
 	r.mu.Unlock()
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	for {
 		m, files, err := conn.Receive()
 		if err != nil {

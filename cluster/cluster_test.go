@@ -216,8 +216,10 @@ func scriptAttempt(t testing.TB, dir state.Dir, runID int64, name, source string
 	if err != nil {
 		t.Fatal(err)
 	}
-	return wherry.Attempt{WorkspaceID: 1, RunID: runID, JobRunID: runID + 1000, TaskKey: "t", Task: task,
-		RunAs: wherry.Principal{ID: 1, Kind: wherry.KindUser, UserName: "admin@localhost", Admin: true, Active: true}}
+	return wherry.Attempt{
+		WorkspaceID: 1, RunID: runID, JobRunID: runID + 1000, TaskKey: "t", Task: task,
+		RunAs: wherry.Principal{ID: 1, Kind: wherry.KindUser, UserName: "admin@localhost", Admin: true, Active: true},
+	}
 }
 
 func (s *site) start(a wherry.Attempt) {

@@ -19,8 +19,10 @@ func (m *Manager) Create(ctx context.Context, ws int64, owner wherry.Principal, 
 	if err != nil {
 		return wherry.Cluster{}, err
 	}
-	c := wherry.Cluster{ID: newID(), WorkspaceID: ws, Name: spec.Name, Source: wherry.ClusterSourceAPI, Owner: owner, State: wherry.ClusterPending,
-		Message: "Starting", Spec: raw}
+	c := wherry.Cluster{
+		ID: newID(), WorkspaceID: ws, Name: spec.Name, Source: wherry.ClusterSourceAPI, Owner: owner, State: wherry.ClusterPending,
+		Message: "Starting", Spec: raw,
+	}
 	if c.Name == "" {
 		c.Name = owner.UserName + "'s Cluster"
 	}

@@ -108,8 +108,10 @@ func (m *Manager) settleFailure(ctx context.Context, r *run, err error) error {
 // settle stores the result with the last of the output, in one transaction.
 func (m *Manager) settle(ctx context.Context, r *run, clusterID string, result wherry.Result, from, to protocol.Offsets) error {
 	if why := r.ended.Load(); why != nil && result.State != wherry.ResultSuccess && !r.isCanceled() {
-		result = wherry.Result{State: wherry.ResultFailed, Code: why.code, Message: why.message, Error: why.message,
-			SetupMillis: result.SetupMillis, ExecutionMillis: result.ExecutionMillis}
+		result = wherry.Result{
+			State: wherry.ResultFailed, Code: why.code, Message: why.message, Error: why.message,
+			SetupMillis: result.SetupMillis, ExecutionMillis: result.ExecutionMillis,
+		}
 	}
 	if txRuns, ok := m.cfg.Runs.(interface {
 		AttemptDoneTx(*store.Tx, int64, string, wherry.Result) error

@@ -96,7 +96,7 @@ func (t *Task) Run(ctx context.Context, z *Zygote) error {
 	if err != nil {
 		return t.Fail("DRIVER_ERROR", "the task could not be started: "+err.Error())
 	}
-	defer p.control.Close()
+	defer func() { _ = p.control.Close() }()
 	var streams sync.WaitGroup
 	var sum summary
 	streams.Go(func() { t.copyOut(p.out) })
@@ -154,7 +154,7 @@ func (t *Task) fork(ctx context.Context, z *Zygote) (p *process, err error) {
 	if err != nil {
 		out.Close()
 		events.Close()
-		ours.Close()
+		_ = ours.Close()
 		return nil, err
 	}
 	t.mu.Lock()

@@ -292,8 +292,12 @@ type sparkVersion struct {
 func (a *API) sparkVersions(context.Context, *api.Empty) (*sparkVersionsOut, error) {
 	out := &sparkVersionsOut{}
 	for _, release := range []struct{ version, lts, scala, spark string }{
-		{"17.3", " LTS", "2.13", "4.0.0"}, {"16.4", " LTS", "2.13", "3.5.2"}, {"16.4", " LTS", "2.12", "3.5.2"},
-		{"15.4", " LTS", "2.12", "3.5.0"}, {"14.3", " LTS", "2.12", "3.5.0"}, {"13.3", " LTS", "2.12", "3.4.1"},
+		{"17.3", " LTS", "2.13", "4.0.0"},
+		{"16.4", " LTS", "2.13", "3.5.2"},
+		{"16.4", " LTS", "2.12", "3.5.2"},
+		{"15.4", " LTS", "2.12", "3.5.0"},
+		{"14.3", " LTS", "2.12", "3.5.0"},
+		{"13.3", " LTS", "2.12", "3.4.1"},
 	} {
 		for _, ml := range []string{"", "cpu-ml-"} {
 			name := release.version + release.lts

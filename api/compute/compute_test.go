@@ -56,8 +56,10 @@ func TestClusterLife(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte("print('hello')\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	submit := jobs.SubmitRun{RunName: "on it", Tasks: []jobs.SubmitTask{{TaskKey: "a", ExistingClusterId: id,
-		SparkPythonTask: &jobs.SparkPythonTask{PythonFile: "/Workspace/hello.py"}}}}
+	submit := jobs.SubmitRun{RunName: "on it", Tasks: []jobs.SubmitTask{{
+		TaskKey: "a", ExistingClusterId: id,
+		SparkPythonTask: &jobs.SparkPythonTask{PythonFile: "/Workspace/hello.py"},
+	}}}
 	run := must(must(w.Jobs.Submit(ctx, submit))(t).Get())(t)
 	if run.State.ResultState != jobs.RunResultStateSuccess || run.Tasks[0].ClusterInstance.ClusterId != id {
 		t.Errorf("run: %+v on %+v", run.State, run.Tasks[0].ClusterInstance)

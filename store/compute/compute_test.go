@@ -82,8 +82,10 @@ func TestClusters(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		ctx, s := context.Background(), compute.New(db)
 		ok(t, auth.New(db).Bootstrap(ctx, "secret"))
-		c := wherry.Cluster{ID: "c1", WorkspaceID: 1, Name: "one", Source: wherry.ClusterSourceJob, Owner: wherry.Principal{ID: 1}, JobRunID: 5, Key: "k",
-			State: wherry.ClusterPending, Spec: json.RawMessage(`{"spark_version":"x"}`)}
+		c := wherry.Cluster{
+			ID: "c1", WorkspaceID: 1, Name: "one", Source: wherry.ClusterSourceJob, Owner: wherry.Principal{ID: 1}, JobRunID: 5, Key: "k",
+			State: wherry.ClusterPending, Spec: json.RawMessage(`{"spark_version":"x"}`),
+		}
 		_, err := s.Create(ctx, c)
 		ok(t, err)
 		again := c
