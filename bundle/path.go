@@ -103,8 +103,9 @@ func (b *Bundle) remote(v *config.Value, local string) (string, bool) {
 	return path.Join(b.Workspace.Files, filepath.ToSlash(rel)), true
 }
 
-// notebookSuffixes are the endings that a notebook_path may leave out.
-var notebookSuffixes = []string{".py", ".ipynb", ".sql", ".r", ".R", ".scala"}
+// notebookSuffixes are the endings that a notebook_path may leave out, in the
+// order in which the workspace tries them.
+var notebookSuffixes = []string{".py", ".ipynb", ".sql", ".scala", ".r", ".R"}
 
 func (b *Bundle) notebook(v *config.Value) {
 	name, ok := b.local(v)
@@ -133,7 +134,22 @@ func (b *Bundle) notebook(v *config.Value) {
 		return
 	}
 	b.use(found, v.At)
-	v.Scalar = strings.TrimSuffix(remote, filepath.Ext(found))
+	v.Scalar = withoutExtension(remote, found)
+}
+
+// withoutExtension names a notebook as the platform does, unless the workspace
+// would find another file by that name first.
+func withoutExtension(remote, local string) string {
+	stem := strings.TrimSuffix(local, filepath.Ext(local))
+	for _, suffix := range append([]string{""}, notebookSuffixes...) {
+		if stem+suffix == local {
+			return strings.TrimSuffix(remote, suffix)
+		}
+		if _, err := os.Stat(stem + suffix); err == nil {
+			return remote
+		}
+	}
+	return remote
 }
 
 const headerText = "Databricks notebook source"
