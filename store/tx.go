@@ -20,6 +20,7 @@ type Tx struct {
 	tx      *sql.Tx
 	ctx     context.Context
 	topics  []string
+	kept    *statements
 }
 
 // ErrNoRows is returned by Row.Scan when the query found nothing.
@@ -27,7 +28,13 @@ var ErrNoRows = sql.ErrNoRows
 
 // Exec runs a statement and returns how many rows it changed.
 func (tx *Tx) Exec(query string, args ...any) (int64, error) {
-	r, err := tx.tx.ExecContext(tx.ctx, query, args...)
+	var r sql.Result
+	var err error
+	if st := tx.kept.in(tx, query); st != nil {
+		r, err = st.ExecContext(tx.ctx, args...)
+	} else {
+		r, err = tx.tx.ExecContext(tx.ctx, query, args...)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -46,12 +53,21 @@ func (tx *Tx) ExecVersioned(query string, args ...any) error {
 
 // Row runs a query that gives at most one row.
 func (tx *Tx) Row(query string, args ...any) *sql.Row {
+	if st := tx.kept.in(tx, query); st != nil {
+		return st.QueryRowContext(tx.ctx, args...)
+	}
 	return tx.tx.QueryRowContext(tx.ctx, query, args...)
 }
 
 // Each runs a query and calls fn with the scan function of each row.
 func (tx *Tx) Each(query string, args []any, fn func(scan func(...any) error) error) error {
-	rows, err := tx.tx.QueryContext(tx.ctx, query, args...)
+	var rows *sql.Rows
+	var err error
+	if st := tx.kept.in(tx, query); st != nil {
+		rows, err = st.QueryContext(tx.ctx, args...)
+	} else {
+		rows, err = tx.tx.QueryContext(tx.ctx, query, args...)
+	}
 	if err != nil {
 		return err
 	}
