@@ -52,6 +52,10 @@ func (c *Config) settings() map[string]string {
 		"spark.locality.wait":                            "0s",
 		"spark.databricks.delta.checkLatestSchemaOnRead": "true",
 	}
+	for _, scheme := range []string{"abfs", "abfss"} {
+		// hadoop-azure's own committer needs a library that Spark lacks.
+		s["spark.hadoop.mapreduce.outputcommitter.factory.scheme."+scheme] = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+	}
 	if c.Proxy != "" {
 		// Hadoop's default client for Azure knows no proxy.
 		s["spark.hadoop.fs.azure.networking.library"] = "JDK_HTTP_URL_CONNECTION"
@@ -86,6 +90,10 @@ func (c *Config) settings() map[string]string {
 		"spark.hadoop.fs.defaultFS":                    "dbfs:///",
 		"spark.hadoop.fs.dbfs.impl":                    "wherry.DbfsFileSystem",
 		"spark.hadoop.fs.AbstractFileSystem.dbfs.impl": "wherry.DbfsFileSystem$Abs",
+		"spark.hadoop.fs.abfss.impl":                   "wherry.AzureFileSystem",
+		"spark.hadoop.fs.abfs.impl":                    "wherry.AzureFileSystem",
+		"spark.hadoop.fs.abfss.impl.disable.cache":     "true", // it keeps them itself, by credentials
+		"spark.hadoop.fs.abfs.impl.disable.cache":      "true",
 		"spark.delta.logStore.dbfs.impl":               "wherry.LinkLogStore",
 		"spark.delta.logStore.file.impl":               "wherry.LinkLogStore",
 		"spark.hadoop.wherry.root.dbfs":                c.Roots.DBFS,

@@ -33,13 +33,14 @@ const patience = 5 * time.Minute
 // driver is a running driver with the server that it belongs to. The test
 // package shares one: a JVM costs seconds.
 type driver struct {
-	env    *environment.Environment
-	server *servertest.Server
-	client *spark.Client
-	dir    string // of the driver
-	info   spark.Info
-	log    *syncBuffer
-	url    string // of the server, by way of a proxy that notes the lineage
+	env     *environment.Environment
+	server  *servertest.Server
+	client  *spark.Client
+	dir     string // of the driver
+	info    spark.Info
+	log     *syncBuffer
+	account string // a storage account, as JSON
+	url     string // of the server, by way of a proxy that notes the lineage
 
 	mu      sync.Mutex
 	lineage []string
@@ -211,7 +212,7 @@ func (d *driver) python(t *testing.T, a *spark.Attachment, scripts ...string) *e
 	}
 	args := append([]string{"testdata/task.py"}, scripts...)
 	cmd := exec.Command(d.env.Python, args...)
-	cmd.Env = append(os.Environ(), "WHERRY_OFFER="+string(offer), "PYTHONPATH="+d.env.PythonPath, "PYTHONUNBUFFERED=1")
+	cmd.Env = append(os.Environ(), "WHERRY_ACCOUNT="+d.account, "WHERRY_STORAGE="+strings.TrimPrefix(d.server.StorageURL, "http://"), "WHERRY_OFFER="+string(offer), "PYTHONPATH="+d.env.PythonPath, "PYTHONUNBUFFERED=1")
 	return cmd
 }
 
@@ -267,6 +268,7 @@ func TestDriver(t *testing.T) {
 	t.Logf("ready %d ms after the start of the process", d.info.MS)
 	d.call(t, "POST", "/api/2.1/unity-catalog/catalogs", `{"name":"main"}`)
 	d.call(t, "POST", "/api/2.1/unity-catalog/volumes", `{"catalog_name":"main","schema_name":"default","name":"files","volume_type":"MANAGED"}`)
+	d.account = d.call(t, "POST", "/api/wherry/storage/accounts", `{"name":"flightsraw"}`)
 	t.Run("lineage", d.testLineage)
 	t.Run("statements", func(t *testing.T) { d.run(t, 7, "testdata/statements.py") })
 	t.Run("python", func(t *testing.T) { d.run(t, 7, "testdata/python.py") })

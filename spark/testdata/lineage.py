@@ -8,3 +8,6 @@ sql("INSERT INTO main.lin.b SELECT id + 100 FROM main.lin.a")
 sql("MERGE INTO main.lin.c c USING (SELECT * FROM main.lin.b) s ON c.id = s.id WHEN NOT MATCHED THEN INSERT *")
 sql("INSERT INTO main.lin.c SELECT max(id) FROM main.lin.a")
 check("a path", lambda: spark.table("main.lin.a").write.format("delta").save("/lin/p"))
+
+# For a process that attaches later
+check("a table of another session", lambda: spark.range(10).write.saveAsTable("main.default.shared"))

@@ -1,4 +1,5 @@
 # What PySpark does beyond SQL, on a shared driver. Run by task.py.
+import json
 import os
 import sys
 import tempfile
@@ -97,6 +98,36 @@ check("csv.`path`", lambda: spark.sql("SELECT count(*) FROM csv.`/Volumes/main/d
 check("textFile", lambda: sc.textFile("/Volumes/main/default/files/c").count() > 0, True)
 check("binaryFile", lambda: spark.read.format("binaryFile").load("/Volumes/main/default/files/c").select("length").count() > 0, True)
 check("DeltaTable.forPath", lambda: DeltaTable.forPath(spark, "/x/d").toDF().count(), 3)
+
+# A lake, by the stock driver and its path style
+account = json.loads(os.environ["WHERRY_ACCOUNT"])
+host = account["name"] + ".dfs.core.windows.net"
+lake = "abfs://raw@" + host
+for key, value in {
+    "fs.azure.abfs.endpoint": os.environ["WHERRY_STORAGE"],
+    "fs.azure.always.use.https": "false",
+    "fs.azure.createRemoteFileSystemDuringInitialization": "true",
+    "fs.azure.io.retry.max.retries": "1",
+    # Its Apache client cannot do without TLS.
+    "fs.azure.networking.library": "JDK_HTTP_URL_CONNECTION",
+    "fs.azure.account.key." + host: "d3Jvbmc=",
+}.items():
+    spark.conf.set(key, value)
+
+
+def with_the_wrong_key():
+    try:
+        spark.range(1).write.parquet(lake + "/w")
+    except Exception as e:  # noqa: BLE001
+        return "403" in str(e) or "AuthenticationFailed" in str(e) or str(e)
+    return "it wrote"
+
+
+check("the wrong key", with_the_wrong_key, True)
+spark.conf.set("fs.azure.account.key." + host, account["key"])
+check("csv in a lake", lambda: (spark.range(3).write.mode("overwrite").option("header", "true").csv(lake + "/c"), spark.read.csv(lake + "/c", header=True).count())[1], 3)
+check("delta in a lake", lambda: (spark.range(3).write.format("delta").mode("append").save(lake + "/d"), spark.range(3).write.format("delta").mode("append").save(lake + "/d"), spark.read.format("delta").load(lake + "/d").count())[2], 6)
+check("an external table in a lake", lambda: (spark.sql(f"CREATE TABLE main.default.lake LOCATION '{lake}/t' AS SELECT 5 a"), spark.table("main.default.lake").first()[0])[1], 5)
 
 check("stop does not stop", lambda: (spark.stop(), sc.stop(), spark.range(3).count())[2], 3)
 

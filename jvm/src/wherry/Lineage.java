@@ -96,6 +96,25 @@ public final class Lineage implements QueryExecutionListener {
     reads.write(body.putArray("reads"));
     writes.write(body.putArray("writes"));
     LineageQueue.offer(owner, body);
+    for (String table : writes.tables.keySet()) {
+      LineageQueue.run(() -> publish(session, table));
+    }
+  }
+
+  /** A write may have changed the table's columns (mergeSchema): the server is to know. */
+  private static void publish(SparkSession session, String table) {
+    String[] parts = table.split("\\.");
+    if (parts.length != 3) {
+      return; // Quoted names with dots are not followed.
+    }
+    SparkSession.setActiveSession(session);
+    try {
+      if (session.sessionState().catalogManager().catalog(parts[0]) instanceof Published p) {
+        p.publish(parts[1], parts[2]);
+      }
+    } finally {
+      SparkSession.clearActiveSession();
+    }
   }
 
   private void walk(LogicalPlan plan, boolean target) {

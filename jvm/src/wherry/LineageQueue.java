@@ -8,7 +8,8 @@ import org.apache.spark.SparkContext;
 
 /** Posts lineage behind the queries' backs: no query waits for it, a detach does. */
 final class LineageQueue {
-  private record Item(Attached from, JsonNode body) {}
+  /** The work must not throw checked exceptions; what else it throws is no query's matter. */
+  private record Item(Runnable work) {}
 
   /** How long a detach waits for the last reports, in milliseconds. */
   private static final long DRAIN_MS = 10_000;
@@ -24,18 +25,22 @@ final class LineageQueue {
 
   static void offer(Attached from, JsonNode body) {
     if (from.reported.add(body.toString())) {
-      OPEN.incrementAndGet();
-      if (!QUEUE.offer(new Item(from, body))) {
-        done();
-      }
+      run(() -> Api.call(from, "POST", "/api/wherry/lineage", body));
+    }
+  }
+
+  /** Does something after what was offered before; a detach waits for it too. */
+  static void run(Runnable work) {
+    OPEN.incrementAndGet();
+    if (!QUEUE.offer(new Item(work))) {
+      done();
     }
   }
 
   private static void post() {
     while (true) {
       try {
-        Item i = QUEUE.take();
-        Api.call(i.from, "POST", "/api/wherry/lineage", i.body);
+        QUEUE.take().work.run();
       } catch (InterruptedException e) {
         return;
       } catch (RuntimeException e) {

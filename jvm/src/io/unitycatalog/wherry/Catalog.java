@@ -10,23 +10,19 @@ import java.util.Map;
 import java.util.Set;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.sql.catalyst.QualifiedTableName;
-import org.apache.spark.sql.catalyst.analysis.NamespaceAlreadyExistsException;
 import org.apache.spark.sql.catalyst.analysis.NoSuchNamespaceException;
 import org.apache.spark.sql.catalyst.analysis.NoSuchTableException;
 import org.apache.spark.sql.catalyst.analysis.NoSuchViewException;
-import org.apache.spark.sql.catalyst.analysis.NonEmptyNamespaceException;
 import org.apache.spark.sql.catalyst.analysis.TableAlreadyExistsException;
 import org.apache.spark.sql.catalyst.analysis.ViewAlreadyExistsException;
 import org.apache.spark.sql.classic.SparkSession;
 import org.apache.spark.sql.connector.catalog.CatalogV2Util;
 import org.apache.spark.sql.connector.catalog.Column;
 import org.apache.spark.sql.connector.catalog.Identifier;
-import org.apache.spark.sql.connector.catalog.NamespaceChange;
 import org.apache.spark.sql.connector.catalog.Relation;
 import org.apache.spark.sql.connector.catalog.RelationCatalog;
 import org.apache.spark.sql.connector.catalog.StagedTable;
 import org.apache.spark.sql.connector.catalog.StagingTableCatalog;
-import org.apache.spark.sql.connector.catalog.SupportsNamespaces;
 import org.apache.spark.sql.connector.catalog.Table;
 import org.apache.spark.sql.connector.catalog.TableCatalog;
 import org.apache.spark.sql.connector.catalog.TableCatalogCapability;
@@ -35,10 +31,12 @@ import org.apache.spark.sql.connector.catalog.TableInfo;
 import org.apache.spark.sql.connector.catalog.View;
 import org.apache.spark.sql.connector.expressions.Transform;
 import org.apache.spark.sql.delta.catalog.DeltaCatalog;
+import org.apache.spark.sql.types.DataType;
 import org.apache.spark.sql.types.StructType;
 import org.apache.spark.sql.util.CaseInsensitiveStringMap;
 import wherry.Api;
 import wherry.Errors;
+import wherry.Published;
 
 /**
  * A catalog of the wherry server in Spark: tables, views and schemas by three-level names. Delta's
@@ -46,12 +44,11 @@ import wherry.Errors;
  * registers new tables through its delegate only if the delegate's class name begins with
  * io.unitycatalog, hence this package.
  */
-public final class Catalog implements StagingTableCatalog, RelationCatalog, SupportsNamespaces {
+public final class Catalog extends Schemas
+    implements StagingTableCatalog, RelationCatalog, Published {
   /** The catalog that has nothing but the information schema of all catalogs. */
   static final String SYSTEM = "system";
 
-  private String name;
-  private Metastore store;
   private Metadata metadata;
   private DeltaCatalog delta;
 
@@ -272,6 +269,21 @@ public final class Catalog implements StagingTableCatalog, RelationCatalog, Supp
     }
   }
 
+  @Override
+  public void publish(String schema, String table) {
+    Identifier i = Identifier.of(new String[] {schema}, table);
+    JsonNode entry = store.table(i).orElse(null);
+    if (entry == null
+        || Metadata.isView(entry)
+        || !entry.path("data_source_format").asText("DELTA").equals("DELTA")) {
+      return;
+    }
+    StructType known = Columns.schema(entry.path("columns"));
+    if (!DataType.equalsIgnoreNullability(known, schema(delta.loadTable(i)))) {
+      publish(i);
+    }
+  }
+
   private static StructType schema(Table t) {
     return CatalogV2Util.v2ColumnsToStructType(t.columns());
   }
@@ -437,114 +449,5 @@ public final class Catalog implements StagingTableCatalog, RelationCatalog, Supp
     } catch (NoSuchTableException e) {
       throw new NoSuchViewException(from);
     }
-  }
-
-  // --- schemas
-
-  private void requireSchema(String[] namespace) throws NoSuchNamespaceException {
-    if (!namespaceExists(namespace)) {
-      throw new NoSuchNamespaceException(namespace);
-    }
-  }
-
-  @Override
-  public String[][] listNamespaces() {
-    List<String> names = new ArrayList<>(List.of(InformationSchema.NAME));
-    if (!name.equals(SYSTEM)) {
-      store.schemas().forEach(s -> names.add(s.path("name").asText()));
-    }
-    return names.stream().distinct().sorted().map(n -> new String[] {n}).toArray(String[][]::new);
-  }
-
-  @Override
-  public String[][] listNamespaces(String[] namespace) throws NoSuchNamespaceException {
-    if (namespace.length == 0) {
-      return listNamespaces();
-    }
-    requireSchema(namespace);
-    return new String[0][];
-  }
-
-  @Override
-  public boolean namespaceExists(String[] namespace) {
-    return namespace.length == 1
-        && (InformationSchema.is(namespace) || store.schemaEntry(namespace[0]).isPresent());
-  }
-
-  @Override
-  public Map<String, String> loadNamespaceMetadata(String[] namespace)
-      throws NoSuchNamespaceException {
-    if (InformationSchema.is(namespace)) {
-      return new HashMap<>();
-    }
-    JsonNode s = namespace.length == 1 ? store.schemaEntry(namespace[0]).orElse(null) : null;
-    if (s == null) {
-      throw new NoSuchNamespaceException(namespace);
-    }
-    Map<String, String> m = Metastore.properties(s);
-    if (s.hasNonNull("comment")) {
-      m.put(SupportsNamespaces.PROP_COMMENT, s.path("comment").asText());
-    }
-    if (s.hasNonNull("owner")) {
-      m.put(SupportsNamespaces.PROP_OWNER, s.path("owner").asText());
-    }
-    return m;
-  }
-
-  @Override
-  public void createNamespace(String[] namespace, Map<String, String> metadata)
-      throws NamespaceAlreadyExistsException {
-    if (namespace.length != 1) {
-      throw Errors.analysis("a schema's name has one part below its catalog: "
-          + String.join(".", namespace));
-    }
-    Map<String, String> properties = new HashMap<>(metadata);
-    String comment = properties.remove(SupportsNamespaces.PROP_COMMENT);
-    properties.remove(SupportsNamespaces.PROP_OWNER);
-    try {
-      store.createSchema(namespace[0], properties, comment);
-    } catch (Api.ApiException e) {
-      if (e.exists()) {
-        throw new NamespaceAlreadyExistsException(namespace);
-      }
-      throw Errors.analysis(e.getMessage());
-    }
-  }
-
-  @Override
-  public void alterNamespace(String[] namespace, NamespaceChange... changes)
-      throws NoSuchNamespaceException {
-    Map<String, String> properties = loadNamespaceMetadata(namespace);
-    ObjectNode body = Api.object();
-    for (NamespaceChange c : changes) {
-      if (c instanceof NamespaceChange.SetProperty s) {
-        properties.put(s.property(), s.value());
-      } else if (c instanceof NamespaceChange.RemoveProperty r) {
-        properties.remove(r.property());
-      }
-    }
-    String comment = properties.remove(SupportsNamespaces.PROP_COMMENT);
-    String owner = properties.remove(SupportsNamespaces.PROP_OWNER);
-    body.put("comment", comment == null ? "" : comment);
-    if (owner != null) {
-      body.put("owner", owner);
-    }
-    body.set("properties", Api.object().setAll(Metastore.strings(properties)));
-    store.updateSchema(namespace[0], body);
-  }
-
-  @Override
-  public boolean dropNamespace(String[] namespace, boolean cascade)
-      throws NoSuchNamespaceException, NonEmptyNamespaceException {
-    requireSchema(namespace);
-    if (!cascade && !store.tables(namespace[0]).isEmpty()) {
-      throw new NonEmptyNamespaceException(namespace);
-    }
-    try {
-      store.deleteSchema(namespace[0], cascade);
-    } catch (Api.ApiException e) {
-      throw Errors.analysis(e.getMessage());
-    }
-    return true;
   }
 }

@@ -1,0 +1,77 @@
+package wherry;
+
+import java.io.IOException;
+import java.net.URI;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.FilterFileSystem;
+
+/**
+ * Hadoop's own driver for abfs and abfss, one instance for each set of credentials. Hadoop keeps
+ * file systems by host and user only, so that a session with other credentials, or with mended
+ * ones, would go on with those of the first.
+ */
+public class AzureFileSystem extends FilterFileSystem {
+  private static final String STOCK = "org.apache.hadoop.fs.azurebfs.";
+  private static final String SETTINGS = "fs.azure.";
+  private static final Map<String, FileSystem> OPEN = new ConcurrentHashMap<>();
+
+  private String scheme = "abfss";
+
+  @Override
+  public String getScheme() {
+    return scheme;
+  }
+
+  @Override
+  public void initialize(URI name, Configuration conf) throws IOException {
+    scheme = name.getScheme();
+    setConf(conf);
+    statistics = FileSystem.getStatistics(scheme, getClass());
+    String key = scheme + "://" + name.getRawAuthority() + " " + digest(conf);
+    synchronized (OPEN) {
+      fs = OPEN.get(key);
+      if (fs == null) {
+        fs = stock(name, conf);
+        OPEN.put(key, fs);
+      }
+    }
+  }
+
+  private static FileSystem stock(URI name, Configuration conf) throws IOException {
+    String cls = name.getScheme().equals("abfs") ? "Azure" : "SecureAzure";
+    try {
+      FileSystem made =
+          (FileSystem)
+              Class.forName(STOCK + cls + "BlobFileSystem").getDeclaredConstructor().newInstance();
+      made.initialize(name, conf);
+      return made;
+    } catch (ReflectiveOperationException e) {
+      throw new IOException("hadoop-azure is not on the class path", e);
+    }
+  }
+
+  private static String digest(Configuration conf) {
+    // Hashed, because the values are secrets.
+    Map<String, String> settings = new TreeMap<>(conf.getPropsWithPrefix(SETTINGS));
+    try {
+      byte[] sum =
+          MessageDigest.getInstance("SHA-256")
+              .digest(settings.toString().getBytes(StandardCharsets.UTF_8));
+      return HexFormat.of().formatHex(sum);
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** The instance below is shared. */
+  @Override
+  public void close() {}
+}
