@@ -34,8 +34,12 @@ func TestArtifactRoot(t *testing.T) {
 		want  string
 		fails bool
 	}{
-		{"", true, "", false}, {"mlflow-artifacts:/", true, "", false}, {"", false, "", true},
-		{"s3://b/p/", false, "s3://b/p", false}, {"/srv/x", true, "file:///srv/x", false}, {"file:///srv/x", true, "file:///srv/x", false},
+		{"", true, "", false},
+		{"mlflow-artifacts:/", true, "", false},
+		{"", false, "", true},
+		{"s3://b/p/", false, "s3://b/p", false},
+		{"/srv/x", true, "file:///srv/x", false},
+		{"file:///srv/x", true, "file:///srv/x", false},
 	} {
 		f := trackingFlags{root: c.root, serve: c.serve}
 		if got, err := f.artifactRoot(); got != c.want || (err != nil) != c.fails {

@@ -93,8 +93,10 @@ func TestWebUI(t *testing.T) {
 	environment.ForTest(t)
 	c := newClient(t)
 	e, run := c.run()
-	c.must("POST", api2+"runs/log-batch", m{"run_id": run, "metrics": []m{{"key": "rmse", "value": 0.4321, "timestamp": 1700000000000, "step": 1}},
-		"params": []m{{"key": "max_depth", "value": "17"}}, "tags": []m{{"key": "mlflow.runName", "value": "brave-otter"}, {"key": "flavour", "value": "salty"}}})
+	c.must("POST", api2+"runs/log-batch", m{
+		"run_id": run, "metrics": []m{{"key": "rmse", "value": 0.4321, "timestamp": 1700000000000, "step": 1}},
+		"params": []m{{"key": "max_depth", "value": "17"}}, "tags": []m{{"key": "mlflow.runName", "value": "brave-otter"}, {"key": "flavour", "value": "salty"}},
+	})
 	c.must("POST", api2+"runs/update", m{"run_id": run, "status": "FINISHED", "end_time": 1900000000000})
 	c.must("PUT", "/api/2.0/mlflow-artifacts/artifacts/"+e+"/"+run+"/artifacts/notes.txt", "what a fine artifact")
 	c.must("POST", api2+"registered-models/create", m{"name": "otters", "description": "a model of otters"})

@@ -54,8 +54,10 @@ type catalogModel struct {
 
 func catalogView(m *mlflow.RegisteredModel) *catalogModel {
 	catalog, schema, name, _ := mlflow.Split(m.Name)
-	out := &catalogModel{ID: m.Name, FullName: m.Name, Name: name, Catalog: catalog, Schema: schema, Comment: m.Description, Owner: m.UserID,
-		CreatedAt: m.CreatedAt, CreatedBy: m.UserID, UpdatedAt: m.UpdatedAt, UpdatedBy: m.UserID, StorageLocation: "dbfs:/Models/" + modelPath(m.Name)}
+	out := &catalogModel{
+		ID: m.Name, FullName: m.Name, Name: name, Catalog: catalog, Schema: schema, Comment: m.Description, Owner: m.UserID,
+		CreatedAt: m.CreatedAt, CreatedBy: m.UserID, UpdatedAt: m.UpdatedAt, UpdatedBy: m.UserID, StorageLocation: "dbfs:/Models/" + modelPath(m.Name),
+	}
 	for _, a := range m.Aliases {
 		out.Aliases = append(out.Aliases, catalogAlias{a.Alias, number(a.Version)})
 	}
@@ -87,8 +89,10 @@ type catalogVersion struct {
 
 func catalogVersionView(ctx context.Context, v *mlflow.ModelVersion) *catalogVersion {
 	catalog, schema, name, _ := mlflow.Split(v.Name)
-	out := &catalogVersion{ID: v.Name + "/" + v.Version, Model: name, Catalog: catalog, Schema: schema, Version: number(v.Version), Source: render(ctx, v.Source),
-		RunID: v.RunID, Status: v.Status, Comment: v.Description, CreatedAt: v.CreatedAt, CreatedBy: v.UserID, UpdatedAt: v.UpdatedAt, StorageLocation: storageLocation(v)}
+	out := &catalogVersion{
+		ID: v.Name + "/" + v.Version, Model: name, Catalog: catalog, Schema: schema, Version: number(v.Version), Source: render(ctx, v.Source),
+		RunID: v.RunID, Status: v.Status, Comment: v.Description, CreatedAt: v.CreatedAt, CreatedBy: v.UserID, UpdatedAt: v.UpdatedAt, StorageLocation: storageLocation(v),
+	}
 	for _, a := range v.Aliases {
 		out.Aliases = append(out.Aliases, catalogAlias{a, out.Version})
 	}

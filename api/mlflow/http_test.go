@@ -124,9 +124,11 @@ func TestVulnerabilities(t *testing.T) {
 			refused("400 301 307", method, "/api/2.0/mlflow-artifacts/artifacts/"+p, "x")
 		}
 	}
-	for _, source := range []string{"//proc/self/root", "/etc", "file:///etc", "file://./etc", "etc/passwd", "", "http://h/api/2.0/mlflow-artifacts/artifacts/../../../etc", "http://169.254.169.254/latest",
+	for _, source := range []string{
+		"//proc/self/root", "/etc", "file:///etc", "file://./etc", "etc/passwd", "", "http://h/api/2.0/mlflow-artifacts/artifacts/../../../etc", "http://169.254.169.254/latest",
 		"http:///#/../../../etc/", "http://host#/../..", "http:///;/../..", "http:///?/../../../etc/", "dbfs:/../../etc", "s3:/bucket/../../etc", "mlflow-artifacts:/../../etc", "mlflow-artifacts://h/..%2f..", "mlflow-artifacts:/.tmp/x",
-		`\\host\share`, "ftp://h/x", "runs:/" + run + "/../../x", "models:/m-00000000000000000000000000000000/../x", "models:/nosuch/1", "s3://b/x?y=/../..", "C:\\x", "mlflow-artifacts:/1/%252e%252e/x"} {
+		`\\host\share`, "ftp://h/x", "runs:/" + run + "/../../x", "models:/m-00000000000000000000000000000000/../x", "models:/nosuch/1", "s3://b/x?y=/../..", "C:\\x", "mlflow-artifacts:/1/%252e%252e/x",
+	} {
 		refused("400 404", "POST", api2+"model-versions/create", m{"name": "m", "source": source, "run_id": run})
 		refused("400 404", "POST", api2+"model-versions/create", m{"name": "m", "source": source, "tags": []m{{"key": "mlflow.prompt.is_prompt", "value": "true"}}})
 		if source != "" {

@@ -211,8 +211,10 @@ func (s *Service) createVersion(ctx context.Context, in *registryIn) (*versionOu
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.store.CreateVersion(ctx, mlflow.WhoFrom(ctx), ws(ctx), mlflow.NewVersion{Name: in.Name, Source: source, RunID: in.RunID, RunLink: in.RunLink,
-		Description: in.description(), LoggedModelID: in.ModelID, Tags: in.Tags})
+	v, err := s.store.CreateVersion(ctx, mlflow.WhoFrom(ctx), ws(ctx), mlflow.NewVersion{
+		Name: in.Name, Source: source, RunID: in.RunID, RunLink: in.RunLink,
+		Description: in.description(), LoggedModelID: in.ModelID, Tags: in.Tags,
+	})
 	return versionOutOf(ctx, v, err)
 }
 

@@ -169,8 +169,10 @@ func (s *Service) ucCreateVersion(ctx context.Context, in *registryIn) (*unityVe
 	if source, err := canonical(ctx, "model version source", in.Source); err == nil {
 		in.Source = source
 	}
-	v, err := s.store.CreateVersion(ctx, mlflow.WhoFrom(ctx), mlflow.Account, mlflow.NewVersion{Name: in.Name, Source: in.Source, RunID: in.RunID,
-		Description: in.description(), LoggedModelID: in.ModelID, Tags: in.Tags, Uploaded: true})
+	v, err := s.store.CreateVersion(ctx, mlflow.WhoFrom(ctx), mlflow.Account, mlflow.NewVersion{
+		Name: in.Name, Source: in.Source, RunID: in.RunID,
+		Description: in.description(), LoggedModelID: in.ModelID, Tags: in.Tags, Uploaded: true,
+	})
 	return unityOut(ctx, v, err)
 }
 

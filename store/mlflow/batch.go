@@ -316,8 +316,11 @@ func (in *DatasetInput) check() error {
 		what, value string
 		limit       int
 	}{
-		{"dataset name", d.Name, maxDatasetNameLen}, {"dataset digest", d.Digest, maxDatasetDigestLen}, {"dataset source", d.Source, maxDatasetSourceLen},
-		{"dataset schema", d.Schema, maxDatasetSchemaLen}, {"dataset profile", d.Profile, maxDatasetProfileLen},
+		{"dataset name", d.Name, maxDatasetNameLen},
+		{"dataset digest", d.Digest, maxDatasetDigestLen},
+		{"dataset source", d.Source, maxDatasetSourceLen},
+		{"dataset schema", d.Schema, maxDatasetSchemaLen},
+		{"dataset profile", d.Profile, maxDatasetProfileLen},
 	} {
 		if err := checkLen(f.what, f.value, f.limit); err != nil {
 			return err

@@ -78,8 +78,10 @@ func five(t *testing.T, s *mlflow.Store) (experimentID string) {
 		b.RunID = id
 		ok(t, s.Log(ctx, 1, b))
 		if i < 2 {
-			ok(t, s.LogInputs(ctx, 1, id, []mlflow.DatasetInput{{Tags: []mlflow.KV{{Key: "mlflow.data.context", Value: []string{"train", "test"}[i]}},
-				Dataset: mlflow.Dataset{Name: fmt.Sprint("ds", i), Digest: fmt.Sprint("d", i), SourceType: "local", Source: "s"}}}, nil))
+			ok(t, s.LogInputs(ctx, 1, id, []mlflow.DatasetInput{{
+				Tags:    []mlflow.KV{{Key: "mlflow.data.context", Value: []string{"train", "test"}[i]}},
+				Dataset: mlflow.Dataset{Name: fmt.Sprint("ds", i), Digest: fmt.Sprint("d", i), SourceType: "local", Source: "s"},
+			}}, nil))
 		}
 		if i%2 == 0 {
 			_, err := s.UpdateRun(ctx, 1, id, "FINISHED", int64(5000-i), "")

@@ -151,8 +151,10 @@ func (s *Store) CreateRun(ctx context.Context, who Who, n NewRun) (run *Run, err
 }
 
 func (s *Store) insertRun(tx *store.Tx, who Who, n NewRun, e *Experiment, found map[string]int64) (*Run, error) {
-	info := RunInfo{RunID: newID(), Name: n.Name, ExperimentID: e.ID, UserID: n.UserID, Status: "RUNNING",
-		StartTime: wherry.Int64(n.StartTime), ArtifactURI: e.ArtifactLocation, Stage: Active}
+	info := RunInfo{
+		RunID: newID(), Name: n.Name, ExperimentID: e.ID, UserID: n.UserID, Status: "RUNNING",
+		StartTime: wherry.Int64(n.StartTime), ArtifactURI: e.ArtifactLocation, Stage: Active,
+	}
 	info.RunUUID = info.RunID
 	err := tx.Row(`INSERT INTO mlflow_run (workspace_id, uuid, experiment_id, name, user_id, status, stage, start_time, end_time, task_run_id)
 		VALUES ($1, $2, $3, $4, $5, 'RUNNING', 'active', $6, NULL, $7) RETURNING id`,
