@@ -56,6 +56,7 @@ func (c *Config) settings() map[string]string {
 		// hadoop-azure's own committer needs a library that Spark lacks.
 		s["spark.hadoop.mapreduce.outputcommitter.factory.scheme."+scheme] = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
 	}
+	s["spark.hadoop.fs.azure.skipUserGroupMetadataDuringInitialization"] = "true" // users are not this machine's
 	if c.Proxy != "" {
 		// Hadoop's default client for Azure knows no proxy.
 		s["spark.hadoop.fs.azure.networking.library"] = "JDK_HTTP_URL_CONNECTION"

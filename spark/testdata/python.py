@@ -66,6 +66,25 @@ def pipeline():
 check("MLlib, saved and loaded", pipeline, 2.0)
 
 
+def mlflow_model():
+    import mlflow.spark
+    from pyspark.ml import Pipeline
+    from pyspark.ml.feature import VectorAssembler
+    from pyspark.ml.regression import LinearRegression
+
+    data = spark.range(50).selectExpr("double(id) x", "double(id*2+1) y")
+    model = Pipeline(stages=[VectorAssembler(inputCols=["x"], outputCol="f"), LinearRegression(featuresCol="f", labelCol="y")]).fit(data)
+    place = os.path.join(folder, "model")
+    mlflow.spark.save_model(model, place, pip_requirements=[])  # finding them costs half a minute
+    loaded = mlflow.spark.load_model(place)
+    score = mlflow.pyfunc.load_model(place).predict(pd.DataFrame({"x": [1.0]}))
+    udf = mlflow.pyfunc.spark_udf(spark, place, env_manager="local")
+    return [round(loaded.stages[-1].coefficients[0], 3), round(score[0], 3), udf is not None]
+
+
+check("mlflow.spark, saved and loaded", mlflow_model, [2.0, 3.0, True])
+
+
 def batches():
     got = []
     seen = threading.Event()
