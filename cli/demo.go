@@ -54,6 +54,7 @@ func runDemo(c *cobra.Command, dir state.Dir, keep, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	archiveClasses(ctx, env, out)
 	server, info, started, err := EnsureServer(ctx, dir)
 	if err != nil {
 		return err

@@ -114,6 +114,12 @@ func (v *virtualMachine) archive() string {
 	return filepath.Join(v.dir, "wherry-"+hex.EncodeToString(h.Sum(nil)[:8])+".jsa")
 }
 
+// HasArchive tells whether MakeArchive has nothing to do.
+func HasArchive(env *environment.Environment) bool {
+	v, err := newJVM(env)
+	return err == nil && usable(v.archive())
+}
+
 // MakeArchive makes the AppCDS archive that drivers start faster with (about
 // half the time; 30-60 s of work, 190 MB), at idle priority, unless it is there
 // or another process is making it. A driver that starts meanwhile does without.

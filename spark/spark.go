@@ -126,6 +126,12 @@ func (c *Config) options() []string {
 		"-Dlog4j2.configurationFile=file:" + filepath.Join(c.BoxDir, "log4j2.properties"),
 		"-Djava.io.tmpdir=" + c.Local,
 	}
+	if runtime.NumCPU() < 4 {
+		// Spark's generated classes are many and short-lived: on two cores the
+		// optimizing compiler took 60 of 120 s of CPU of a job of some minutes.
+		// Users who want it say -XX:TieredStopAtLevel=4.
+		o = append(o, "-XX:TieredStopAtLevel=1")
+	}
 	if c.TrustStore != "" {
 		o = append(o, "-Djavax.net.ssl.trustStore="+c.TrustStore, "-Djavax.net.ssl.trustStoreType=PKCS12",
 			"-Djavax.net.ssl.trustStorePassword="+c.TrustStorePassword)
