@@ -2,14 +2,9 @@ package server
 
 import (
 	"context"
-	"io/fs"
 	"net/http"
-	"os"
-	"path"
-	"strings"
 	"time"
 
-	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
 	catalogapi "github.com/wherry-ml/wherry/api/catalog"
 	computeapi "github.com/wherry-ml/wherry/api/compute"
@@ -24,7 +19,6 @@ import (
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/egress"
 	"github.com/wherry-ml/wherry/scheduler"
-	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/catalog"
 	"github.com/wherry-ml/wherry/store/compute"
@@ -45,157 +39,147 @@ type system struct {
 	loops        []func(context.Context) error
 }
 
+// builder ties the parts together. Its fields are those that later parts need.
+type builder struct {
+	cfg    Config
+	db     *store.DB
+	epoch  int64
+	info   Info
+	sys    *system
+	routes []api.Route
+
+	signIn    *auth.Service
+	issuer    *oauth.API
+	catalogs  *catalog.Store
+	objects   *workspace.Store
+	files     *workspaceapi.Service
+	tracking  *mlflow.Store
+	lake      *storageapi.Service
+	deployed  *deployments.Store
+	deployAPI *deploymentsapi.Service
+	runs      *jobs.Store
+	tracer    *trace.Service
+}
+
 // build makes every part, in the order in which data flows, and ties them
 // together; it starts none. This is the one place where parts meet.
 func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info) (*system, error) {
-	sys := &system{}
-	routes := []api.Route{
-		{Method: "GET", Path: "/health", Permission: api.Public, Summary: "Is the server alive", Handler: api.Raw(health)},
+	b := &builder{cfg: cfg, db: db, epoch: epoch, info: info, sys: &system{}}
+	b.add(nil, api.Route{Method: "GET", Path: "/health", Permission: api.Public, Summary: "Is the server alive", Handler: api.Raw(health)})
+	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.history} {
+		if err := part(ctx); err != nil {
+			return nil, err
+		}
 	}
+	return b.sys, b.serve(ctx)
+}
 
-	// Who calls.
-	signIn := auth.New(db).Keys(cfg.State.Keys())
-	token, err := adminToken(cfg.State)
+// add puts routes into the table, and a loop beside the servers unless it is nil.
+func (b *builder) add(loop func(context.Context) error, routes ...api.Route) {
+	b.routes = append(b.routes, routes...)
+	if loop != nil {
+		b.sys.loops = append(b.sys.loops, loop)
+	}
+}
+
+// callers: who calls, and how tasks reach us.
+func (b *builder) callers(ctx context.Context) error {
+	b.signIn = auth.New(b.db).Keys(b.cfg.State.Keys())
+	token, err := adminToken(b.cfg.State)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := signIn.Bootstrap(ctx, token); err != nil {
-		return nil, err
+	if err := b.signIn.Bootstrap(ctx, token); err != nil {
+		return err
 	}
+	b.issuer = oauth.New(b.db, b.signIn)
+	b.add(nil, b.issuer.Routes()...)
+	b.add(nil, scim.New(b.db).Routes()...)
+	b.sys.proxy, err = egress.New(b.cfg.State) // boxes' listeners are given to proxy.Serve
+	return err
+}
 
-	issuer := oauth.New(db, signIn)
-	routes = append(routes, issuer.Routes()...)
-	routes = append(routes, scim.New(db).Routes()...)
-
-	// How tasks reach us: boxes' listeners are given to proxy.Serve.
-	if sys.proxy, err = egress.New(cfg.State); err != nil {
-		return nil, err
+// data: catalog, files, lake.
+func (b *builder) data(ctx context.Context) error {
+	b.catalogs = catalog.New(b.db)
+	if err := b.catalogs.Bootstrap(ctx, "admin@localhost"); err != nil {
+		return err
 	}
-
-	// What there is: catalog, files, lake.
-	catalogs := catalog.New(db)
-	if err := catalogs.Bootstrap(ctx, "admin@localhost"); err != nil {
-		return nil, err
+	api := catalogapi.New(b.catalogs, b.cfg.State)
+	if err := api.Start(ctx); err != nil {
+		return err
 	}
-	catalogAPI := catalogapi.New(catalogs, cfg.State)
-	if err := catalogAPI.Start(ctx); err != nil {
-		return nil, err
-	}
-	routes = append(routes, catalogAPI.Routes()...)
-	sys.loops = append(sys.loops, catalogAPI.Run)
+	b.add(api.Run, api.Routes()...)
 
-	objects := workspace.New(db)
-	files := workspaceapi.New(objects, catalogs, cfg.State)
-	if err := files.Start(); err != nil {
-		return nil, err
+	b.objects = workspace.New(b.db)
+	b.files = workspaceapi.New(b.objects, b.catalogs, b.cfg.State)
+	if err := b.files.Start(); err != nil {
+		return err
 	}
-	routes = append(routes, files.Routes()...)
+	b.add(nil, b.files.Routes()...)
 
-	// Experiments, runs and models.
-	tracking := mlflow.New(db)
-	tracking.CheckSchema = catalog.CheckSchema
-	catalogs.Models = tracking
-	models, err := mlflowapi.New(mlflowapi.Config{Store: tracking, Artifacts: cfg.State.Artifacts(), Models: cfg.State.Models(), UI: mlflowapi.InstalledUI, Prefix: "/mlflow"})
+	var err error
+	b.lake, err = storageapi.New(b.db, b.cfg.State, b.signIn.VerifyStorage)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	routes = append(routes, models.Routes()...)
-	files.Files = map[string]workspaceapi.FileHandler{"Models": models.Files, "WorkspaceInternal": models.Files}
+	b.add(nil, b.lake.Routes()...)
+	return nil
+}
 
-	lake, err := storageapi.New(db, cfg.State, signIn.VerifyStorage)
+// models: experiments, runs and models of MLflow.
+func (b *builder) models(context.Context) error {
+	b.tracking = mlflow.New(b.db)
+	b.tracking.CheckSchema = catalog.CheckSchema
+	b.catalogs.Models = b.tracking
+	dir := b.cfg.State
+	m, err := mlflowapi.New(mlflowapi.Config{Store: b.tracking, Artifacts: dir.Artifacts(), Models: dir.Models(), UI: mlflowapi.InstalledUI, Prefix: "/mlflow"})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	routes = append(routes, lake.Routes()...)
+	b.add(nil, m.Routes()...)
+	b.files.Files = map[string]workspaceapi.FileHandler{"Models": m.Files, "WorkspaceInternal": m.Files}
+	return nil
+}
 
-	// What was deployed: resources are made through the routes above and below.
-	deployed := deployments.New(db)
-	deployAPI := deploymentsapi.New(db, deployed, cfg.State)
-	routes = append(routes, deployAPI.Routes()...)
+// work: what was deployed, and what runs.
+func (b *builder) work(context.Context) error {
+	b.deployed = deployments.New(b.db)
+	b.deployAPI = deploymentsapi.New(b.db, b.deployed, b.cfg.State)
+	b.add(nil, b.deployAPI.Routes()...)
 
-	// What runs.
-	runs := jobs.New(db)
-	runs.BaseURL = info.URL
-	work := cfg.Compute
+	b.runs = jobs.New(b.db)
+	b.runs.BaseURL = b.info.URL
+	work := b.cfg.Compute
 	if work == nil {
-		clusters := newCompute(cfg, db, epoch, info, runs, deployed, sys.proxy)
-		sys.loops = append(sys.loops, clusters.Run)
-		routes = append(routes, computeapi.New(clusters, compute.New(db)).Routes()...)
+		clusters := newCompute(b.cfg, b.db, b.epoch, b.info, b.runs, b.deployed, b.sys.proxy)
+		b.add(clusters.Run, computeapi.New(clusters, compute.New(b.db)).Routes()...)
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
 	}
-	jobsAPI := jobsapi.New(runs, cfg.State)
-	jobsAPI.Permit = permitJob(objects)
-	routes = append(routes, jobsAPI.Routes()...)
-	files.Objects = permissionObjects(runs, tracking)
-	sys.loops = append(sys.loops, trigger.New(runs).Run, scheduler.New(runs, work(runs)).Run)
-
-	// What came of what.
-	tracer := trace.New(db, tables(catalogs, cfg.State))
-	routes = append(routes, traceapi.New(tracer, graph.New(db)).Routes()...)
-	sys.loops = append(sys.loops, tracer.Run)
-
-	mux := api.NewMux(signIn, routes...)
-	if err := deployAPI.Start(ctx, mux); err != nil {
-		return nil, err
-	}
-	web := issuer.Around(mux)
-	sys.web = &http.Server{Handler: hostCheck(web), ReadHeaderTimeout: 30 * time.Second}
-	sys.storage = &http.Server{Handler: lake, ReadHeaderTimeout: 30 * time.Second}
-	sys.proxy.Handle(egress.Handlers{Web: sys.web.Handler, Workspace: web, Storage: lake, SignIn: issuer.Entra()})
-	return sys, nil
+	api := jobsapi.New(b.runs, b.cfg.State)
+	api.Permit = permitJob(b.objects)
+	b.add(trigger.New(b.runs).Run, api.Routes()...)
+	b.add(scheduler.New(b.runs, work(b.runs)).Run)
+	b.files.Objects = permissionObjects(b.runs, b.tracking)
+	return nil
 }
 
-// tables lists the catalog's Delta tables with the folders of those that lie
-// below the state directory.
-func tables(catalogs *catalog.Store, dir state.Dir) trace.Catalog {
-	return func(ctx context.Context) (all []trace.Table, err error) {
-		names, err := catalogNames(ctx, catalogs)
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range names {
-			list, err := catalogs.TablesOf(ctx, name)
-			if err != nil {
-				return nil, err
-			}
-			for _, t := range list {
-				if t.TableType != wherry.View {
-					all = append(all, trace.Table{ID: t.ID, Name: t.FullName(), Location: t.Location, Files: folderOf(dir, t.Location)})
-				}
-			}
-		}
-		return all, nil
-	}
+// history: what came of what.
+func (b *builder) history(context.Context) error {
+	b.tracer = trace.New(b.db, tables(b.catalogs, b.cfg.State))
+	b.add(b.tracer.Run, traceapi.New(b.tracer, graph.New(b.db)).Routes()...)
+	return nil
 }
 
-func catalogNames(ctx context.Context, catalogs *catalog.Store) (names []string, err error) {
-	for page := (catalog.Page{}); ; {
-		list, next, err := catalogs.List(ctx, wherry.SecurableCatalog, "", page)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range list {
-			names = append(names, c.Name)
-		}
-		if next == "" {
-			return names, nil
-		}
-		page.Token = next
+// serve puts the table behind the listeners.
+func (b *builder) serve(ctx context.Context) error {
+	mux := api.NewMux(b.signIn, b.routes...)
+	if err := b.deployAPI.Start(ctx, mux); err != nil {
+		return err
 	}
-}
-
-// folderOf is the folder of a table's URI on this machine, nil if it has none.
-func folderOf(dir state.Dir, uri string) fs.FS {
-	if id, ok := strings.CutPrefix(uri, wherry.ManagedTableRoot); ok && path.Base(id) == id {
-		return os.DirFS(path.Join(dir.Managed(), "tables", id))
-	}
-	if rest, ok := strings.CutPrefix(uri, "abfss://"); ok {
-		container, rest, _ := strings.Cut(rest, "@")
-		host, p, _ := strings.Cut(rest, "/")
-		account, _, _ := strings.Cut(host, ".")
-		if p = path.Join(account, container, p); fs.ValidPath(p) {
-			return os.DirFS(path.Join(dir.Lake(), p))
-		}
-	}
+	web := b.issuer.Around(mux)
+	b.sys.web = &http.Server{Handler: hostCheck(web), ReadHeaderTimeout: 30 * time.Second}
+	b.sys.storage = &http.Server{Handler: b.lake, ReadHeaderTimeout: 30 * time.Second}
+	b.sys.proxy.Handle(egress.Handlers{Web: b.sys.web.Handler, Workspace: web, Storage: b.lake, SignIn: b.issuer.Entra()})
 	return nil
 }

@@ -82,9 +82,15 @@ func (c *Config) settings() map[string]string {
 			delete(s, k)
 		}
 	}
-	maps.Copy(s, map[string]string{
-		"spark.master":                                 "local[" + cores + "]",
-		"spark.sql.extensions":                         strings.Join(append(extensions, wherryExtension), ","),
+	maps.Copy(s, c.fixed(append(extensions, wherryExtension)))
+	return s
+}
+
+// fixed are the properties that must be ours.
+func (c *Config) fixed(extensions []string) map[string]string {
+	return map[string]string{
+		"spark.master":                                 fmt.Sprintf("local[%d]", c.Cores),
+		"spark.sql.extensions":                         strings.Join(extensions, ","),
 		"spark.sql.catalog.spark_catalog":              "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 		"spark.sql.catalog.wherry_sys":                 "wherry.Sys",
 		"spark.sql.queryExecutionListeners":            "wherry.Lineage",
@@ -105,8 +111,7 @@ func (c *Config) settings() map[string]string {
 		"spark.driver.bindAddress":                     "127.0.0.1",
 		"wherry.control":                               filepath.Join(c.BoxDir, "control"),
 		"wherry.secret":                                filepath.Join(c.BoxDir, "secret"),
-	})
-	return s
+	}
 }
 
 // properties writes Java's format, in which backslashes, line ends and leading
