@@ -18,7 +18,7 @@ import (
 func (c *client) python(script string, args ...string) string {
 	c.Helper()
 	e := environment.ForTest(c)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, e.Python, append([]string{"-W", "ignore", "testdata/" + script}, args...)...)
 	cmd.Env = []string{
