@@ -91,8 +91,10 @@ func (a *advance) queued() {
 			a.settle(t, Standing{State: Terminated, Result: ResultCanceled, Code: TermSkipped, Message: "The run was skipped."})
 		}
 	}
-	a.plan.Finish = &Standing{State: Terminated, Result: ResultMaxConcurrent, Code: TermMaxConcurrent,
-		Message: "The run waited in the queue for 48 hours."}
+	a.plan.Finish = &Standing{
+		State: Terminated, Result: ResultMaxConcurrent, Code: TermMaxConcurrent,
+		Message: "The run waited in the queue for 48 hours.",
+	}
 }
 
 func (a *advance) active() {
@@ -300,11 +302,15 @@ func (u *upstream) decide(runIf string) (s Standing, ok bool) {
 		return s, true
 	}
 	if u.failed > 0 {
-		return Standing{State: Terminated, Result: ResultUpstreamFailed, Code: TermSkipped,
-			Message: fmt.Sprintf("Upstream task %q failed.", u.firstFailed)}, false
+		return Standing{
+			State: Terminated, Result: ResultUpstreamFailed, Code: TermSkipped,
+			Message: fmt.Sprintf("Upstream task %q failed.", u.firstFailed),
+		}, false
 	}
-	return Standing{State: Terminated, Result: ResultUpstreamCanceled, Code: TermSkipped,
-		Message: fmt.Sprintf("Upstream task %q was cancelled.", u.firstCanceled)}, false
+	return Standing{
+		State: Terminated, Result: ResultUpstreamCanceled, Code: TermSkipped,
+		Message: fmt.Sprintf("Upstream task %q was cancelled.", u.firstCanceled),
+	}, false
 }
 
 func excludedBy(why string) Standing {
@@ -366,11 +372,15 @@ func forEachResult(cause string, total, failures, cancellations int) Standing {
 	case cause != "":
 		return Cancelled(cause)
 	case failures > 0:
-		return Standing{State: Terminated, Result: ResultFailed, Code: TermExecutionError,
-			Message: fmt.Sprintf("%d of %d iterations failed.", failures, total)}
+		return Standing{
+			State: Terminated, Result: ResultFailed, Code: TermExecutionError,
+			Message: fmt.Sprintf("%d of %d iterations failed.", failures, total),
+		}
 	case cancellations > 0:
-		return Standing{State: Terminated, Result: ResultCanceled, Code: TermUserCanceled,
-			Message: fmt.Sprintf("%d of %d iterations were cancelled.", cancellations, total)}
+		return Standing{
+			State: Terminated, Result: ResultCanceled, Code: TermUserCanceled,
+			Message: fmt.Sprintf("%d of %d iterations were cancelled.", cancellations, total),
+		}
 	}
 	return Standing{State: Terminated, Result: ResultSuccess, Code: TermSuccess}
 }
@@ -413,8 +423,10 @@ func (a *advance) result() Standing {
 	case leafCanceled:
 		return Cancelled(CauseUser)
 	case anyBad:
-		return Standing{State: Terminated, Result: ResultSuccessWithFailures, Code: TermSuccessWithFailures,
-			Message: "Some tasks failed, and every task without dependents succeeded."}
+		return Standing{
+			State: Terminated, Result: ResultSuccessWithFailures, Code: TermSuccessWithFailures,
+			Message: "Some tasks failed, and every task without dependents succeeded.",
+		}
 	}
 	return Standing{State: Terminated, Result: ResultSuccess, Code: TermSuccess}
 }

@@ -42,8 +42,10 @@ func simulate(r *Run, now int64, results map[string]Standing) Plan {
 			c.Attempt.State, c.Attempt.Cause = Terminating, c.Cause
 		}
 		for _, o := range p.Retry {
-			r.Attempts = append(r.Attempts, &TaskRun{ID: r.nextID(), Key: o.Of.Key, ParentID: o.Of.ParentID, Iteration: o.Of.Iteration,
-				Number: o.Of.Number + 1, Repair: o.Of.Repair, NotBefore: o.NotBefore, Standing: Standing{State: Waiting}})
+			r.Attempts = append(r.Attempts, &TaskRun{
+				ID: r.nextID(), Key: o.Of.Key, ParentID: o.Of.ParentID, Iteration: o.Of.Iteration,
+				Number: o.Of.Number + 1, Repair: o.Of.Repair, NotBefore: o.NotBefore, Standing: Standing{State: Waiting},
+			})
 		}
 		for _, s := range p.Start {
 			s.State, s.StartTime = Running, now
@@ -192,8 +194,10 @@ func TestConditionBranches(t *testing.T) {
 	r := newRun(t, dag)
 	r.Attempts[0].Standing, r.Attempts[0].Outcome = ends(ResultSuccess), "true"
 	simulate(r, 2, map[string]Standing{"yes": ends(ResultSuccess), "join": ends(ResultSuccess)})
-	want := map[string]string{"c": ResultSuccess, "yes": ResultSuccess, "no": ResultExcluded, "afterNo": ResultExcluded,
-		"join": ResultSuccess, "both": ResultExcluded}
+	want := map[string]string{
+		"c": ResultSuccess, "yes": ResultSuccess, "no": ResultExcluded, "afterNo": ResultExcluded,
+		"join": ResultSuccess, "both": ResultExcluded,
+	}
 	if got := states(r); !maps.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}

@@ -190,8 +190,10 @@ func TestMerge(t *testing.T) {
 		remove       []string
 	}{
 		{`{}`, `{"name":"j","timeout_seconds":0,"zzz":{"a":[]},"tasks":[{"task_key":"a","x":1},{"task_key":"b","x":1}],"job_clusters":[{"job_cluster_key":"c"}]}`, nil},
-		{`{"tasks":[{"task_key":"b","y":2},{"task_key":"d"}],"name":"k"}`,
-			`{"name":"k","timeout_seconds":0,"zzz":{"a":[]},"tasks":[{"task_key":"a","x":1},{"task_key":"b","y":2},{"task_key":"d"}],"job_clusters":[{"job_cluster_key":"c"}]}`, nil},
+		{
+			`{"tasks":[{"task_key":"b","y":2},{"task_key":"d"}],"name":"k"}`,
+			`{"name":"k","timeout_seconds":0,"zzz":{"a":[]},"tasks":[{"task_key":"a","x":1},{"task_key":"b","y":2},{"task_key":"d"}],"job_clusters":[{"job_cluster_key":"c"}]}`, nil,
+		},
 		{``, `{"name":"j","timeout_seconds":0,"tasks":[{"task_key":"b","x":1}],"job_clusters":[]}`, []string{"zzz", "tasks/a", "job_clusters/c"}},
 	} {
 		got, err := s.Merge(json.RawMessage(tc.change), tc.remove)

@@ -32,9 +32,13 @@ func (o *Overriding) Validate(jobHasParameters bool) error {
 		set  bool
 		v    any
 	}{
-		{"notebook_params", o.Notebook != nil, o.Notebook}, {"python_params", o.Python != nil, o.Python},
-		{"python_named_params", o.PythonNamed != nil, o.PythonNamed}, {"jar_params", o.Jar != nil, o.Jar},
-		{"spark_submit_params", o.Submit != nil, o.Submit}, {"sql_params", o.SQL != nil, o.SQL}, {"dbt_commands", o.Dbt != nil, o.Dbt},
+		{"notebook_params", o.Notebook != nil, o.Notebook},
+		{"python_params", o.Python != nil, o.Python},
+		{"python_named_params", o.PythonNamed != nil, o.PythonNamed},
+		{"jar_params", o.Jar != nil, o.Jar},
+		{"spark_submit_params", o.Submit != nil, o.Submit},
+		{"sql_params", o.SQL != nil, o.SQL},
+		{"dbt_commands", o.Dbt != nil, o.Dbt},
 	}
 	for _, f := range fields {
 		if !f.set {

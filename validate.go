@@ -300,8 +300,10 @@ func (s *JobSettings) validateCompute(t *Task, bad func(string, ...any) error) e
 		name string
 		set  bool
 	}{
-		{"job_cluster_key", t.JobClusterKey != ""}, {"new_cluster", isSet(t.NewCluster)},
-		{"existing_cluster_id", t.ClusterID != ""}, {"environment_key", t.EnvironmentKey != ""},
+		{"job_cluster_key", t.JobClusterKey != ""},
+		{"new_cluster", isSet(t.NewCluster)},
+		{"existing_cluster_id", t.ClusterID != ""},
+		{"environment_key", t.EnvironmentKey != ""},
 	} {
 		if f.set {
 			given = append(given, f.name)

@@ -131,7 +131,7 @@ func (f *trackingFlags) run(c *cobra.Command) error {
 		return err
 	case <-c.Context().Done():
 		_ = web.Close()
-		<-stop
+		_ = <-stop // it says that we closed it
 		return nil
 	}
 }

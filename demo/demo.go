@@ -71,7 +71,7 @@ func (d *Demo) Run(ctx context.Context) (*Report, error) {
 	jobID, err := d.deploy(ctx, project)
 	if err != nil {
 		cancel()
-		<-landed
+		_ = <-landed // the deploy's error is the first
 		return r, fmt.Errorf("deploy: %w", err)
 	}
 	if err := <-landed; err != nil {

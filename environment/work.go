@@ -177,7 +177,7 @@ func (w *work) tool(ctx context.Context, env []string, argv ...string) error {
 		last <- tail
 	}()
 	err := c.Run()
-	pipe.Close()
+	_ = pipe.Close() // ends the reader
 	tail := <-last
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", filepath.Base(argv[0]), err, tail)

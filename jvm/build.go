@@ -32,8 +32,10 @@ func Build(ctx context.Context, javac string, jars []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--release", "17", "-nowarn", "-proc:none", "-encoding", "UTF-8", "-g:source,lines",
-		"-cp", strings.Join(jars, string(os.PathListSeparator)), "-d", classes}
+	args := []string{
+		"--release", "17", "-nowarn", "-proc:none", "-encoding", "UTF-8", "-g:source,lines",
+		"-cp", strings.Join(jars, string(os.PathListSeparator)), "-d", classes,
+	}
 	for _, name := range names {
 		b, err := Sources.ReadFile(name)
 		if err != nil {

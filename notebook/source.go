@@ -119,10 +119,10 @@ func (n *Notebook) SourceFile() []byte {
 
 // withMagic is the cell as a user writes it in a notebook of the language.
 func (c Cell) withMagic(language string) string {
-	switch {
-	case c.Language == language:
+	switch c.Language {
+	case language:
 		return c.Source
-	case c.Language == "run" || c.Language == "fs":
+	case "run", "fs":
 		return "%" + c.Language + " " + c.Source
 	}
 	return "%" + c.Language + "\n" + c.Source

@@ -40,6 +40,7 @@ type DB struct {
 	stop    chan struct{}
 	stopped chan struct{}
 	changed changes
+	readers chan struct{} // as many transactions as may read at once
 	// Prepared once and kept: parsing was a quarter of SQLite's time. nil with
 	// PostgreSQL, whose driver keeps its own.
 	readStatements, writeStatements *statements
@@ -60,7 +61,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	db := &DB{queue: make(chan *job, 256), stop: make(chan struct{}), stopped: make(chan struct{})}
+	db := &DB{queue: make(chan *job, 256), readers: make(chan struct{}, 8), stop: make(chan struct{}), stopped: make(chan struct{})}
 	switch u.Scheme {
 	case "sqlite":
 		err = db.openSQLite(u.Path)
@@ -73,9 +74,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := db.migrate(ctx); err != nil {
-		db.read.Close()
-		db.write.Close()
-		return nil, err
+		return nil, errors.Join(err, db.read.Close(), db.write.Close())
 	}
 	go db.writer()
 	return db, nil
@@ -96,7 +95,10 @@ func (db *DB) openSQLite(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	db.read.SetMaxOpenConns(4)
+	// A reader holds one connection and may need another to prepare a statement
+	// that is new: twice as many as readers, or they would wait for each other.
+	db.read.SetMaxOpenConns(2 * cap(db.readers))
+	db.read.SetMaxIdleConns(4)
 	db.readStatements = &statements{db: db.read}
 	db.read.SetConnMaxIdleTime(time.Minute)
 	return nil
@@ -263,6 +265,12 @@ func (j *job) run(t *sql.Tx, kept *statements) {
 
 // Read runs fn in a read-only transaction that sees one state of the database.
 func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
+	select {
+	case db.readers <- struct{}{}:
+		defer func() { <-db.readers }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	t, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)

@@ -91,8 +91,10 @@ func (s *Service) Origins(ctx context.Context, table, file string) (origins []Or
 		return nil, false, err
 	}
 	for _, c := range commits {
-		origins = append(origins, Origin{Ref: graph.Ref{Kind: graph.TableVersion, Key: versionKey(t.ID, c.Version)},
-			Version: c.Version, Operation: c.Operation, RunID: Writer(c.UserMetadata)})
+		origins = append(origins, Origin{
+			Ref:     graph.Ref{Kind: graph.TableVersion, Key: versionKey(t.ID, c.Version)},
+			Version: c.Version, Operation: c.Operation, RunID: Writer(c.UserMetadata),
+		})
 	}
 	return origins, exact, nil
 }

@@ -141,8 +141,10 @@ func (s *Service) readLog(ctx context.Context, t Table) error {
 		if err != nil {
 			return err
 		}
-		events = append(events, wherry.Event{WorkspaceID: wherry.DefaultWorkspace, Kind: wherry.EventTableCommitted,
-			Subject: versionKey(t.ID, v), RunID: Writer(c.UserMetadata), At: time.UnixMilli(c.Timestamp), Payload: payload})
+		events = append(events, wherry.Event{
+			WorkspaceID: wherry.DefaultWorkspace, Kind: wherry.EventTableCommitted,
+			Subject: versionKey(t.ID, v), RunID: Writer(c.UserMetadata), At: time.UnixMilli(c.Timestamp), Payload: payload,
+		})
 	}
 	return s.store.Commits(ctx, t.ID, from, versions[len(versions)-1], events)
 }

@@ -104,8 +104,10 @@ func (s *Service) listRuns(ctx context.Context, v version, in *listRunsIn) (*lis
 		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "active_only and completed_only exclude each other")
 	}
 	id := wherry.IdentityFrom(ctx)
-	f := store.Filter{WorkspaceID: id.WorkspaceID, JobID: int64(in.JobID), Active: in.ActiveOnly, Completed: in.CompletedOnly, Type: in.RunType,
-		From: int64(in.From), To: int64(in.To), Limit: limit + 1, Attempts: in.ExpandTasks}
+	f := store.Filter{
+		WorkspaceID: id.WorkspaceID, JobID: int64(in.JobID), Active: in.ActiveOnly, Completed: in.CompletedOnly, Type: in.RunType,
+		From: int64(in.From), To: int64(in.To), Limit: limit + 1, Attempts: in.ExpandTasks,
+	}
 	if !id.Admin {
 		f.Principal = id.Principal.ID
 	}

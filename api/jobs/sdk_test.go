@@ -85,8 +85,10 @@ func changes(t *testing.T, w *databricks.WorkspaceClient, jobID int64) {
 			t.Fatal(err)
 		}
 	}
-	ok(w.Jobs.Update(ctx, jobs.UpdateJob{JobId: jobID, NewSettings: &jobs.JobSettings{MaxConcurrentRuns: 5, Tasks: []jobs.Task{python("a", "/other.py")}},
-		FieldsToRemove: []string{"tags"}}))
+	ok(w.Jobs.Update(ctx, jobs.UpdateJob{
+		JobId: jobID, NewSettings: &jobs.JobSettings{MaxConcurrentRuns: 5, Tasks: []jobs.Task{python("a", "/other.py")}},
+		FieldsToRemove: []string{"tags"},
+	}))
 	got, err := w.Jobs.Get(ctx, jobs.GetJobRequest{JobId: jobID})
 	ok(err)
 	if set := got.Settings; len(set.Tasks) != 2 || set.Tasks[0].SparkPythonTask.PythonFile != "/other.py" || set.MaxConcurrentRuns != 5 || set.Tags != nil ||

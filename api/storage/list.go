@@ -113,9 +113,11 @@ func (s *Service) listPaths(w http.ResponseWriter, r *http.Request, q *request) 
 			return fs.SkipAll
 		}
 		last = p
-		item := pathItem{Name: p, ContentLength: itoa(size(e)), LastModified: httpTime(e.ModTime()), ETag: strings.Trim(e.ETag(), `"`),
+		item := pathItem{
+			Name: p, ContentLength: itoa(size(e)), LastModified: httpTime(e.ModTime()), ETag: strings.Trim(e.ETag(), `"`),
 			Owner: orElse(e.Owner, "$superuser"), Group: orElse(e.Group, "$superuser"), Permissions: permissions(e),
-			CreationTime: itoa(e.ModTime().UnixNano()/100 + 116444736000000000)}
+			CreationTime: itoa(e.ModTime().UnixNano()/100 + 116444736000000000),
+		}
 		if e.IsDir() {
 			item.IsDirectory = "true"
 		}
@@ -192,8 +194,10 @@ func (s *Service) listBlobs(w http.ResponseWriter, r *http.Request, q *request) 
 			out.Blobs.BlobPrefix = append(out.Blobs.BlobPrefix, blobPrefix{p + "/"})
 			return nil
 		}
-		item := blobItem{Name: p, Properties: blobProperties{httpTime(e.ModTime()), strings.Trim(e.ETag(), `"`), "file", size(e),
-			orElse(e.Headers["Content-Type"], "application/octet-stream"), "BlockBlob", "unlocked", "available"}}
+		item := blobItem{Name: p, Properties: blobProperties{
+			httpTime(e.ModTime()), strings.Trim(e.ETag(), `"`), "file", size(e),
+			orElse(e.Headers["Content-Type"], "application/octet-stream"), "BlockBlob", "unlocked", "available",
+		}}
 		if e.IsDir() {
 			item.Properties.ResourceType = "directory"
 			item.Metadata = &struct {

@@ -31,8 +31,10 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request, q *request) error
 	asked := orElse(r.Header.Get("x-ms-range"), r.Header.Get("Range"))
 	from, to, ok := byteRange(asked, size(e))
 	if !ok {
-		return &Error{Status: http.StatusRequestedRangeNotSatisfiable, Code: "InvalidRange", Message: "The range specified is invalid for the current size of the resource.",
-			Header: map[string]string{"Content-Range": "bytes */" + itoa(size(e))}}
+		return &Error{
+			Status: http.StatusRequestedRangeNotSatisfiable, Code: "InvalidRange", Message: "The range specified is invalid for the current size of the resource.",
+			Header: map[string]string{"Content-Range": "bytes */" + itoa(size(e))},
+		}
 	}
 	h := w.Header()
 	setEntryHeaders(h, e)

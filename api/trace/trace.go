@@ -104,8 +104,10 @@ func (a *API) lineage(ctx context.Context, in *lineageIn) (*api.Empty, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = a.store.Read(ctx, wherry.Event{WorkspaceID: id.WorkspaceID, Kind: wherry.EventTableRead, Actor: id.UserName, RunID: id.RunID,
-			Subject: fmt.Sprintf("%s@%d", r.TableID, *r.Version), Payload: payload})
+		err = a.store.Read(ctx, wherry.Event{
+			WorkspaceID: id.WorkspaceID, Kind: wherry.EventTableRead, Actor: id.UserName, RunID: id.RunID,
+			Subject: fmt.Sprintf("%s@%d", r.TableID, *r.Version), Payload: payload,
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -3,8 +3,10 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -158,18 +160,27 @@ const (
 	pollMax = 500 * time.Millisecond
 )
 
+// away is how long Follow waits for a server that does not answer: a restart
+// takes a fraction of it, and the run goes on meanwhile.
+const away = time.Minute
+
 // Follow looks at a run until it has ended, calling see after each look, and
-// fetches the outputs. It stops looking when ctx ends; the run goes on.
+// fetches the outputs. It stops looking when ctx ends; the run goes on. A
+// server that is away for less than a minute is waited for.
 func Follow(ctx context.Context, c *client.Client, id int64, see func(*Result)) (*Result, error) {
 	wait := pollMin
 	for {
-		r, err := Get(ctx, c, id)
+		var r *Result
+		err := patiently(ctx, func() (err error) {
+			r, err = Get(ctx, c, id)
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
 		see(r)
 		if r.finished {
-			return r, outputs(ctx, c, r)
+			return r, patiently(ctx, func() error { return outputs(ctx, c, r) })
 		}
 		select {
 		case <-ctx.Done():
@@ -178,6 +189,28 @@ func Follow(ctx context.Context, c *client.Client, id int64, see func(*Result)) 
 		}
 		wait = min(wait*5/4, pollMax)
 	}
+}
+
+// patiently repeats a read as long as the server cannot be reached.
+func patiently(ctx context.Context, read func() error) error {
+	for deadline := time.Now().Add(away); ; {
+		err := read()
+		if !unreachable(err) || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pollMax):
+		}
+	}
+}
+
+// unreachable tells an answer that did not come, or was cut off, from one that
+// says no.
+func unreachable(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
 // outputs fetches what the tasks that ran gave back.

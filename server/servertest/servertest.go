@@ -27,7 +27,9 @@ func Main(m *testing.M) int {
 		return 0
 	}
 	if _, ok := os.LookupEnv("WHERRY_PRELOAD"); !ok {
-		os.Setenv("WHERRY_PRELOAD", "light")
+		if err := os.Setenv("WHERRY_PRELOAD", "light"); err != nil {
+			panic(err)
+		}
 	}
 	return m.Run()
 }

@@ -86,9 +86,11 @@ func usesCompute(r *wherry.Run) bool {
 func (c *change) retry(r *wherry.Run, list []wherry.Retry) error {
 	var made []*wherry.TaskRun
 	for _, o := range list {
-		made = append(made, &wherry.TaskRun{Key: o.Of.Key, ParentID: o.Of.ParentID, Iteration: o.Of.Iteration, Input: o.Of.Input,
+		made = append(made, &wherry.TaskRun{
+			Key: o.Of.Key, ParentID: o.Of.ParentID, Iteration: o.Of.Iteration, Input: o.Of.Input,
 			Number: o.Of.Number + 1, Repair: o.Of.Repair, Original: o.Of.Original, NotBefore: o.NotBefore,
-			Standing: wherry.Standing{State: wherry.Waiting}})
+			Standing: wherry.Standing{State: wherry.Waiting},
+		})
 	}
 	r.Attempts = append(r.Attempts, made...)
 	return c.insertTasks(r, made)
@@ -138,8 +140,10 @@ func (c *change) childDone(child *wherry.Run) error {
 	switch child.Result {
 	case wherry.ResultSuccess, wherry.ResultSuccessWithFailures:
 	default:
-		result = wherry.Result{State: wherry.ResultFailed, Code: wherry.TermExecutionError,
-			Message: fmt.Sprintf("Run %d of job %d ended as %s. %s", child.ID, child.JobID, child.Result, child.Message)}
+		result = wherry.Result{
+			State: wherry.ResultFailed, Code: wherry.TermExecutionError,
+			Message: fmt.Sprintf("Run %d of job %d ended as %s. %s", child.ID, child.JobID, child.Result, child.Message),
+		}
 	}
 	return c.done(child.ParentTaskRun, "", result)
 }
@@ -240,8 +244,10 @@ func (c *change) expand(r *wherry.Run, t *wherry.TaskRun, task *wherry.Task, x *
 	}
 	var made []*wherry.TaskRun
 	for i, e := range elements {
-		it := &wherry.TaskRun{Key: task.ForEach.Task.Key, ParentID: t.ID, Iteration: i, Input: e, Repair: t.Repair,
-			Standing: wherry.Standing{State: wherry.Blocked}}
+		it := &wherry.TaskRun{
+			Key: task.ForEach.Task.Key, ParentID: t.ID, Iteration: i, Input: e, Repair: t.Repair,
+			Standing: wherry.Standing{State: wherry.Blocked},
+		}
 		if old := earlier[i]; old != nil && string(old.Input) == string(e) {
 			if old.Result == wherry.ResultSuccess {
 				old.ParentID = t.ID
@@ -279,11 +285,15 @@ func (c *change) runJob(r *wherry.Run, t *wherry.TaskRun, task *wherry.Task, a *
 }
 
 func (c *change) emitTaskStarted(r *wherry.Run, t *wherry.TaskRun, task *wherry.Task) error {
-	return c.emit(r, wherry.EventTaskStarted, t.ID, t.ID, map[string]any{"job_run_id": r.ID, "job_id": r.JobID, "task_key": t.Key,
-		"attempt_number": t.Number, "task_type": task.Kind(), "path": task.Path()})
+	return c.emit(r, wherry.EventTaskStarted, t.ID, t.ID, map[string]any{
+		"job_run_id": r.ID, "job_id": r.JobID, "task_key": t.Key,
+		"attempt_number": t.Number, "task_type": task.Kind(), "path": task.Path(),
+	})
 }
 
 func (c *change) emitTaskFinished(r *wherry.Run, t *wherry.TaskRun, digest string) error {
-	return c.emit(r, wherry.EventTaskFinished, t.ID, t.ID, map[string]any{"job_run_id": r.ID, "job_id": r.JobID, "task_key": t.Key,
-		"attempt_number": t.Number, "result_state": t.Result, "executed_digest": digest})
+	return c.emit(r, wherry.EventTaskFinished, t.ID, t.ID, map[string]any{
+		"job_run_id": r.ID, "job_id": r.JobID, "task_key": t.Key,
+		"attempt_number": t.Number, "result_state": t.Result, "executed_digest": digest,
+	})
 }

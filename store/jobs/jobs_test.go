@@ -295,7 +295,7 @@ func TestConcurrency(t *testing.T) {
 			{3, true, "PENDING PENDING PENDING QUEUED"},
 		} {
 			id := s.job(fmt.Sprintf(`{"max_concurrent_runs":%d,"queue":{"enabled":%v},"tasks":[{"task_key":"a",%s}]}`, tc.limit, tc.queue, py))
-			var got, runs = []string{}, []int64{}
+			got, runs := []string{}, []int64{}
 			for range 4 {
 				run := s.launch(id)
 				runs = append(runs, run)

@@ -17,9 +17,11 @@ func (s *Store) scanRun(scan func(...any) error) (*wherry.Run, error) {
 	r := &wherry.Run{}
 	var doc, parameters, overriding, only, repairs string
 	var timeout int64
-	err := scan(append([]any{&r.ID, &r.WorkspaceID, &r.JobID, &r.Name, &r.Type, &r.Trigger, &r.TriggerTime, &doc, &timeout,
+	err := scan(append([]any{
+		&r.ID, &r.WorkspaceID, &r.JobID, &r.Name, &r.Type, &r.Trigger, &r.TriggerTime, &doc, &timeout,
 		&parameters, &overriding, &only, &r.Creator, &r.State, &r.Result, &r.Code, &r.Message, &r.Cause, &r.Queue, &r.CreatedAt, &r.QueuedAt,
-		&r.StartTime, &r.EndTime, &r.ParentTaskRun, &r.Level, &repairs}, principalFields(&r.RunAs)...)...)
+		&r.StartTime, &r.EndTime, &r.ParentTaskRun, &r.Level, &repairs,
+	}, principalFields(&r.RunAs)...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -89,8 +89,10 @@ func (c *change) emit(r *wherry.Run, kind string, subject, taskRun int64, payloa
 	if err != nil {
 		return err
 	}
-	return c.Emit(wherry.Event{WorkspaceID: r.WorkspaceID, Kind: kind, Subject: fmt.Sprint(subject), Actor: r.RunAs.UserName,
-		RunID: taskRun, At: time.UnixMilli(c.now), Payload: b})
+	return c.Emit(wherry.Event{
+		WorkspaceID: r.WorkspaceID, Kind: kind, Subject: fmt.Sprint(subject), Actor: r.RunAs.UserName,
+		RunID: taskRun, At: time.UnixMilli(c.now), Payload: b,
+	})
 }
 
 // settingsKey names a copy of settings that never changes.
