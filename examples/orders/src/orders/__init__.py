@@ -1,0 +1,1 @@
+"""Order events of a web shop."""
