@@ -4,6 +4,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/wherry-ml/wherry"
 )
@@ -16,6 +18,9 @@ type Family struct {
 	Status func(code string) int
 	// Body makes the error document; nil means {"error_code","message"}.
 	Body func(w http.ResponseWriter, status int, e *wherry.Error) any
+	// Page shows the error to a person, in the place of a document; nil for
+	// families of programs.
+	Page func(w http.ResponseWriter, r *http.Request, status int, e *wherry.Error) error
 }
 
 // WorkspaceStatus is the workspace API's map from code to status.
@@ -43,11 +48,21 @@ func WorkspaceStatus(code string) int {
 
 func (f Family) write(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(r, err)
+	if e.Code == wherry.CodeUnauthenticated && navigates(r) {
+		http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+		return
+	}
 	status := WorkspaceStatus
 	if f.Status != nil {
 		status = f.Status
 	}
 	code := status(e.Code)
+	if f.Page != nil {
+		if err := f.Page(w, r, code, e); err != nil {
+			logError(r, err)
+		}
+		return
+	}
 	var body any = e
 	if f.Body != nil {
 		body = f.Body(w, code, e)
@@ -55,6 +70,18 @@ func (f Family) write(w http.ResponseWriter, r *http.Request, err error) {
 	if werr := WriteJSON(w, code, body); werr != nil {
 		logError(r, werr)
 	}
+}
+
+// navigates tells a person who opens a page from a program: only the former can
+// sign in.
+func navigates(r *http.Request) bool {
+	if r.Method != http.MethodGet || r.Header.Get("Authorization") != "" {
+		return false
+	}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
+		return mode == "navigate"
+	}
+	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
 // asError shows an *Error as it is and hides anything else, logging it.

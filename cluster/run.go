@@ -140,6 +140,9 @@ func (m *Manager) begin(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
+	if err := m.keepSource(task); err != nil {
+		return err
+	}
 	agent, clusterID, err := m.acquire(ctx, r)
 	if err != nil {
 		return err
@@ -166,6 +169,9 @@ func (m *Manager) resume(ctx context.Context, r *run, stored compute.Attempt) er
 	if !agent.knows(r.RunID) { // the last server was killed before it could send it
 		var err error
 		if task, err = m.task(ctx, r); err != nil {
+			return err
+		}
+		if err := m.keepSource(task); err != nil {
 			return err
 		}
 		task.ClusterID = stored.ClusterID

@@ -136,3 +136,16 @@ func cells(name string, src []byte, t *protocol.Task) error {
 	t.Source, err = json.Marshal(n.Cells)
 	return err
 }
+
+// keepSource keeps the cells of a notebook beside its output: pages show what
+// ran, whatever becomes of the file.
+func (m *Manager) keepSource(t *protocol.Task) error {
+	if t.Kind != protocol.Notebook {
+		return nil
+	}
+	dir := m.cfg.State.Run(t.RunID)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "source.json"), t.Source, 0o600)
+}

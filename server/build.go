@@ -29,6 +29,7 @@ import (
 	"github.com/wherry-ml/wherry/store/workspace"
 	"github.com/wherry-ml/wherry/trace"
 	"github.com/wherry-ml/wherry/trigger"
+	"github.com/wherry-ml/wherry/ui"
 )
 
 // system is what build makes of the configuration: the two HTTP servers, the
@@ -66,7 +67,7 @@ type builder struct {
 func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info) (*system, error) {
 	b := &builder{cfg: cfg, db: db, epoch: epoch, info: info, sys: &system{}}
 	b.add(nil, api.Route{Method: "GET", Path: "/health", Permission: api.Public, Summary: "Is the server alive", Handler: api.Raw(health)})
-	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.history} {
+	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.history, b.pages} {
 		if err := part(ctx); err != nil {
 			return nil, err
 		}
@@ -168,6 +169,14 @@ func (b *builder) work(context.Context) error {
 func (b *builder) history(context.Context) error {
 	b.tracer = trace.New(b.db, tables(b.catalogs, b.cfg.State))
 	b.add(b.tracer.Run, traceapi.New(b.tracer, graph.New(b.db)).Routes()...)
+	return nil
+}
+
+// pages: what people look at.
+func (b *builder) pages(ctx context.Context) error {
+	b.add(nil, ui.New(ui.Config{
+		State: b.cfg.State, Jobs: b.runs, Compute: compute.New(b.db), Models: b.tracking, Trace: b.tracer, Stop: ctx.Done(),
+	}).Routes()...)
 	return nil
 }
 

@@ -1,0 +1,167 @@
+package ui
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store/jobs"
+)
+
+// filter chooses the runs that the caller may see: an admin all, others their
+// own.
+func filter(ctx context.Context) jobs.Filter {
+	id := wherry.IdentityFrom(ctx)
+	f := jobs.Filter{WorkspaceID: id.WorkspaceID}
+	if !id.Admin {
+		f.Principal = id.Principal.ID
+	}
+	return f
+}
+
+type homeView struct {
+	Active, Failed, Recent []*wherry.Run
+	Next                   []nextFire
+}
+
+// nextFire is when a job's schedule starts it next.
+type nextFire struct {
+	ID   int64
+	Name string
+	At   int64
+}
+
+// home shows what runs, what failed and what comes.
+func (s *Service) home(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	var v homeView
+	var err error
+	f := filter(ctx)
+	f.Active, f.Limit = true, 20
+	if v.Active, err = s.cfg.Jobs.Runs(ctx, f); err != nil {
+		return err
+	}
+	f.Active, f.Completed, f.Limit = false, true, 200
+	ended, err := s.cfg.Jobs.Runs(ctx, f)
+	if err != nil {
+		return err
+	}
+	v.Recent = ended[:min(8, len(ended))]
+	for _, run := range ended {
+		if failing(run.Standing) && len(v.Failed) < 8 {
+			v.Failed = append(v.Failed, run)
+		}
+	}
+	if wherry.IdentityFrom(ctx).Admin {
+		if v.Next, err = s.nextFires(ctx, 8); err != nil {
+			return err
+		}
+	}
+	return s.render(w, r, http.StatusOK, "home", page{Title: "Home", Section: "home", Body: v})
+}
+
+func (s *Service) nextFires(ctx context.Context, limit int) (list []nextFire, err error) {
+	schedules, err := s.cfg.Jobs.Schedules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ws := wherry.IdentityFrom(ctx).WorkspaceID
+	for _, c := range schedules {
+		if c.WorkspaceID != ws || c.NextFire < time.Now().UnixMilli() || len(list) == limit {
+			continue
+		}
+		j, err := s.cfg.Jobs.Job(ctx, ws, c.JobID)
+		if wherry.CodeOf(err) == wherry.CodeInvalidParameter {
+			continue // deleted in the meantime
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, nextFire{c.JobID, j.Settings.Name, c.NextFire})
+	}
+	return list, nil
+}
+
+const pageSize = 50
+
+type jobsView struct {
+	Jobs       []jobRow
+	Name       string // the search
+	Prev, Next string // links
+}
+
+type jobRow struct {
+	*wherry.Job
+	Last []*wherry.Run // the oldest first
+	Next int64
+	// Paused says that the job has a schedule or trigger that rests.
+	Paused bool
+}
+
+func (s *Service) jobs(w http.ResponseWriter, r *http.Request) error {
+	ctx, q := r.Context(), r.URL.Query()
+	offset, _ := strconv.Atoi(q.Get("offset"))
+	offset = max(0, offset)
+	v := jobsView{Name: q.Get("name")}
+	list, err := s.cfg.Jobs.Jobs(ctx, wherry.IdentityFrom(ctx).WorkspaceID, v.Name, pageSize+1, offset)
+	if err != nil {
+		return err
+	}
+	if len(list) > pageSize {
+		list, v.Next = list[:pageSize], "?offset="+strconv.Itoa(offset+pageSize)
+	}
+	if offset > 0 {
+		v.Prev = "?offset=" + strconv.Itoa(max(0, offset-pageSize))
+	}
+	schedules, err := s.cfg.Jobs.Schedules(ctx)
+	if err != nil {
+		return err
+	}
+	next := map[int64]int64{}
+	for _, c := range schedules {
+		next[c.JobID] = c.NextFire
+	}
+	for _, j := range list {
+		row := jobRow{Job: j, Next: next[j.ID], Paused: paused(&j.Settings)}
+		f := filter(ctx)
+		f.JobID, f.Limit = j.ID, 12
+		last, err := s.cfg.Jobs.Runs(ctx, f)
+		if err != nil {
+			return err
+		}
+		for i := len(last) - 1; i >= 0; i-- {
+			row.Last = append(row.Last, last[i])
+		}
+		v.Jobs = append(v.Jobs, row)
+	}
+	return s.render(w, r, http.StatusOK, "jobs", page{Title: "Jobs", Section: "jobs", Body: v})
+}
+
+func paused(s *wherry.JobSettings) bool {
+	return s.Schedule != nil && s.Schedule.PauseStatus == wherry.Paused || s.Trigger != nil && s.Trigger.PauseStatus == wherry.Paused
+}
+
+type runsView struct {
+	Runs []*wherry.Run
+	Next string
+}
+
+// runs lists all runs, those that were submitted without a job too.
+func (s *Service) runs(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	f := filter(ctx)
+	f.Limit = pageSize + 1
+	f.Before, _ = strconv.ParseInt(r.URL.Query().Get("before"), 10, 64)
+	var v runsView
+	var err error
+	if v.Runs, err = s.cfg.Jobs.Runs(ctx, f); err != nil {
+		return err
+	}
+	if len(v.Runs) > pageSize {
+		v.Runs = v.Runs[:pageSize]
+		v.Next = "?before=" + strconv.FormatInt(v.Runs[pageSize-1].ID, 10)
+	}
+	return s.render(w, r, http.StatusOK, "runs", page{Title: "Runs", Section: "runs", Body: v})
+}

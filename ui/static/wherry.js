@@ -1,0 +1,82 @@
+"use strict";
+// Pages work without this: it makes times relative and local, counts durations
+// on, and replaces the parts of a page that the server says have changed.
+
+const span = ms => {
+  const s = Math.max(0, ms) / 1000;
+  if (s < 1) return Math.round(s * 1000) + " ms";
+  if (s < 60) return s.toFixed(1) + " s";
+  if (s < 3600) return Math.floor(s / 60) + " min " + String(Math.floor(s % 60)).padStart(2, "0") + " s";
+  return Math.floor(s / 3600) + " h " + String(Math.floor(s / 60 % 60)).padStart(2, "0") + " min";
+};
+
+const relative = ms => {
+  const s = (ms - Date.now()) / 1000, a = Math.abs(s);
+  if (a < 10) return "now";
+  const [n, unit] = a < 60 ? [a, "s"] : a < 3600 ? [a / 60, "min"] : a < 48 * 3600 ? [a / 3600, "h"] : [a / 86400, "days"];
+  const text = Math.floor(n) + " " + unit;
+  return s < 0 ? text + " ago" : "in " + text;
+};
+
+function tell() {
+  for (const t of document.querySelectorAll("time[data-ms]")) {
+    const ms = Number(t.dataset.ms), text = relative(ms);
+    if (t.textContent !== text) t.textContent = text;
+    if (!t.title) t.title = new Date(ms).toLocaleString();
+  }
+  for (const t of document.querySelectorAll("[data-since]")) t.textContent = span(Date.now() - Number(t.dataset.since));
+}
+
+// place puts a new version of a section where the old one is. What the reader
+// opened, scrolled to or has the focus on stays so.
+function place({id, version, html}) {
+  let old = document.getElementById(id);
+  if (!old) {
+    old = document.createElement("div");
+    old.id = id;
+    document.getElementById("sections").append(old);
+  }
+  if (old.dataset.version === version) return;
+  const open = [...old.querySelectorAll("details")].map(d => d.open);
+  const scrolled = [...old.querySelectorAll(".scroll, .log")].map(e => [e.scrollLeft, e.scrollTop, e.scrollTop + e.clientHeight > e.scrollHeight - 30]);
+  const focused = old.contains(document.activeElement) && document.activeElement;
+  const focusable = "a, button, summary, input";
+  const at = focused ? [...old.querySelectorAll(focusable)].indexOf(focused) : -1;
+  old.innerHTML = html;
+  old.dataset.version = version;
+  old.querySelectorAll("details").forEach((d, i) => { if (i < open.length) d.open = open[i]; });
+  old.querySelectorAll(".scroll, .log").forEach((e, i) => {
+    const [left, top, end] = scrolled[i] || [0, 0, true];
+    e.scrollLeft = left;
+    e.scrollTop = end ? e.scrollHeight : top;
+  });
+  if (at >= 0) old.querySelectorAll(focusable)[at]?.focus({preventScroll: true});
+}
+
+function follow(path) {
+  const events = new EventSource(path);
+  events.addEventListener("section", e => { place(JSON.parse(e.data)); tell(); });
+  events.addEventListener("end", () => { events.close(); document.body.dataset.ended = "1"; });
+  addEventListener("pagehide", () => events.close());
+}
+
+// MLflow's pages link to jobs as the platform does: /#job/1/run/2.
+const job = location.pathname === "/" && location.hash.match(/^#job\/(\d+)(?:\/run\/(\d+))?$/);
+if (job) location.replace("/jobs/" + job[1] + (job[2] ? "/runs/" + job[2] : ""));
+
+// What follows # is not sent to the server: take it along through sign-in.
+const next = document.querySelector("form.login input[name=next]");
+if (next && location.hash) next.value = (next.value || "/") + location.hash;
+
+addEventListener("keydown", e => {
+  const search = document.querySelector("[data-search]");
+  if (e.key === "/" && search && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) {
+    e.preventDefault();
+    search.focus();
+  }
+});
+
+tell();
+setInterval(tell, 1000);
+for (const e of document.querySelectorAll("pre.follow")) e.scrollTop = e.scrollHeight;
+if (document.body.dataset.live) follow(document.body.dataset.live);

@@ -1,0 +1,213 @@
+// Package ui serves the pages that people look at: HTML made on the server from
+// the same reads of the store as the APIs. Pages work without JavaScript; with
+// it, what is live is replaced in place.
+package ui
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/notebook"
+	"github.com/wherry-ml/wherry/state"
+	"github.com/wherry-ml/wherry/store/compute"
+	"github.com/wherry-ml/wherry/store/jobs"
+	"github.com/wherry-ml/wherry/store/mlflow"
+	"github.com/wherry-ml/wherry/trace"
+)
+
+// Config is where pages read.
+type Config struct {
+	State   state.Dir
+	Jobs    *jobs.Store
+	Compute *compute.Store
+	Models  *mlflow.Store
+	Trace   *trace.Service
+	// Stop is closed when the server stops: live streams end then.
+	Stop <-chan struct{}
+}
+
+// Service serves the pages.
+type Service struct {
+	cfg   Config
+	pages map[string]*template.Template
+}
+
+// New returns the service. The templates are part of the program: one that
+// does not parse panics at start.
+func New(cfg Config) *Service {
+	s := &Service{cfg: cfg, pages: map[string]*template.Template{}}
+	base := template.Must(template.New("").Funcs(funcs()).ParseFS(files, "template/base.html", "template/parts.html"))
+	names, err := fs.Glob(files, "template/page-*.html")
+	if err != nil {
+		panic(err)
+	}
+	for _, name := range names {
+		key := strings.TrimSuffix(strings.TrimPrefix(path.Base(name), "page-"), ".html")
+		s.pages[key] = template.Must(template.Must(base.Clone()).ParseFS(files, name))
+	}
+	return s
+}
+
+//go:embed template static
+var files embed.FS
+
+// Routes lists the pages.
+func (s *Service) Routes() []api.Route {
+	const run = "/jobs/{job}/runs/{run}"
+	routes := []api.Route{
+		{Method: "GET", Path: "/{$}", Permission: api.Own, Summary: "Home page", Handler: api.Raw(s.home)},
+		{Method: "GET", Path: "/login", Permission: api.Public, Summary: "Sign-in page", Handler: api.Raw(s.login)},
+		{Method: "GET", Path: "/ui/{file}", Permission: api.Public, Summary: "Style, script and icon of the pages", Handler: api.Raw(s.static)},
+		{Method: "GET", Path: "/jobs", Permission: api.Read, Summary: "Page of all jobs", Handler: api.Raw(s.jobs)},
+		{Method: "GET", Path: "/jobs/{job}", Permission: api.Read, Summary: "Page of a job", Handler: api.Raw(s.job)},
+		{Method: "POST", Path: "/jobs/{job}/run-now", Permission: api.Write, Summary: "Run a job, from its page", Handler: api.Raw(s.runNow)},
+		{Method: "GET", Path: "/runs", Permission: api.Own, Summary: "Page of all runs", Handler: api.Raw(s.runs)},
+		{Method: "GET", Path: run, Permission: api.Own, Summary: "Page of a run", Handler: api.Raw(s.run)},
+		{Method: "GET", Path: run + "/live", Permission: api.Own, Summary: "Changes of a run's page, as server-sent events", Handler: api.Raw(s.liveRun)},
+		{Method: "POST", Path: run + "/cancel", Permission: api.Write, Summary: "Cancel a run, from its page", Handler: api.Raw(s.cancel)},
+		{Method: "POST", Path: run + "/repair", Permission: api.Write, Summary: "Run the failed tasks of a run again, from its page", Handler: api.Raw(s.repair)},
+		{Method: "GET", Path: run + "/tasks/{task}", Permission: api.Own, Summary: "Page of a task run", Handler: api.Raw(s.task)},
+		{Method: "GET", Path: run + "/tasks/{task}/live", Permission: api.Own, Summary: "Changes of a task run's page, as server-sent events", Handler: api.Raw(s.liveTask)},
+		{Method: "GET", Path: run + "/tasks/{task}/log", Permission: api.Own, Summary: "The whole log of a task run", Handler: api.Raw(s.log)},
+		{Method: "GET", Path: run + "/tasks/{task}/frames/{frame}", Permission: api.Own, Summary: "An output of a notebook that needs scripts, isolated", Handler: api.Raw(s.frame)},
+		{Method: "GET", Path: "/models", Permission: api.Read, Summary: "Page of all registered models", Handler: api.Raw(s.models)},
+		{Method: "GET", Path: "/models/{name}", Permission: api.Read, Summary: "Page of a registered model", Handler: api.Raw(s.model)},
+		{Method: "GET", Path: "/trace", Permission: api.Read, Summary: "Page of what a thing came of, or what came of it", Handler: api.Raw(s.trace)},
+	}
+	for i := range routes {
+		routes[i].Family = api.Family{Name: "pages", Page: s.failed}
+	}
+	return routes
+}
+
+// policy lets a page use what comes from here only. Frames hold notebooks'
+// outputs, with a policy of their own.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// outputPolicy is for pages with output of tasks: sanitized tables and terminal
+// colours carry style attributes.
+const outputPolicy = policy + "; style-src-attr 'unsafe-inline'"
+
+// page is what base.html needs.
+type page struct {
+	Title   string
+	Section string // of the navigation
+	User    string // "" before sign-in
+	Live    string // path of the event stream, "" for none
+	Output  bool   // shows output of tasks
+	Version string // of style and script
+	Body    any
+}
+
+func (s *Service) render(w http.ResponseWriter, r *http.Request, status int, name string, p page) error {
+	p.User, p.Version = wherry.IdentityFrom(r.Context()).UserName, assets().version
+	var b bytes.Buffer
+	if err := s.pages[name].ExecuteTemplate(&b, "base", p); err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	h.Set("Content-Security-Policy", policy)
+	if p.Output {
+		h.Set("Content-Security-Policy", outputPolicy)
+	}
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// failed shows an error as a page.
+func (s *Service) failed(w http.ResponseWriter, r *http.Request, status int, e *wherry.Error) error {
+	if e.Code == wherry.CodeInvalidParameter && strings.HasSuffix(e.Message, "does not exist.") {
+		status = http.StatusNotFound // the Jobs API has 400 for it
+	}
+	return s.render(w, r, status, "error", page{Title: http.StatusText(status), Body: e})
+}
+
+func (s *Service) login(w http.ResponseWriter, r *http.Request) error {
+	return s.render(w, r, http.StatusOK, "login", page{Title: "Sign in", Body: map[string]string{
+		"Next": r.URL.Query().Get("next"), "File": s.cfg.State.Path("admin-token"),
+	}})
+}
+
+// assets are the files beside the pages; version names their content.
+var assets = sync.OnceValue(func() (a struct {
+	content map[string][]byte
+	version string
+},
+) {
+	a.content = map[string][]byte{}
+	sum := sha256.New()
+	for _, name := range []string{"wherry.css", "wherry.js", "icon.svg"} {
+		b, err := files.ReadFile("static/" + name)
+		if err != nil {
+			panic(err)
+		}
+		switch name {
+		case "wherry.css":
+			b = append(b, notebook.CSS()...)
+		case "wherry.js":
+			b = append(b, notebook.FrameScript...)
+		}
+		a.content[name] = b
+		sum.Write(b)
+	}
+	a.version = hex.EncodeToString(sum.Sum(nil)[:6])
+	return a
+})
+
+func (s *Service) static(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("file")
+	b, ok := assets().content[name]
+	if !ok {
+		return wherry.Errorf(wherry.CodeNotFound, "there is no file %s", name)
+	}
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(b))
+	return nil
+}
+
+// form reads a form that one of our pages sent. Browsers name the origin of
+// every form; the route table has compared it with ours, and the session's
+// cookie is not sent along from elsewhere.
+func form(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	if r.Header.Get("Origin") == "" {
+		return nil, wherry.Errorf(wherry.CodePermissionDenied, "this form is for the pages of this server; programs use the API")
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	if err := r.ParseForm(); err != nil {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "the form cannot be read")
+	}
+	return r.PostForm, nil
+}
+
+func pathID(r *http.Request, name string) (int64, error) {
+	id, err := strconv.ParseInt(r.PathValue(name), 10, 64)
+	if err != nil || id < 0 {
+		return 0, wherry.Errorf(wherry.CodeNotFound, "%q is not an id", r.PathValue(name))
+	}
+	return id, nil
+}
+
+func seeOther(w http.ResponseWriter, r *http.Request, to string) error {
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
