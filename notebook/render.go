@@ -181,8 +181,8 @@ func safeHTML(s string) string {
 	if !active.MatchString(s) {
 		return policy().Sanitize(s)
 	}
-	const report = `<script>const r=()=>parent.postMessage({notebookFrameHeight:document.documentElement.scrollHeight},"*");addEventListener("load",r);new ResizeObserver(r).observe(document.documentElement)</script>`
-	return fmt.Sprintf(`<iframe class="nb-frame" sandbox="allow-scripts" loading="lazy" srcdoc="%s"></iframe>`, html.EscapeString(s+report))
+	const report = `<script>const r=()=>parent.postMessage({notebookFrameHeight:Math.ceil(document.documentElement.getBoundingClientRect().height)},"*");addEventListener("load",r);new ResizeObserver(r).observe(document.documentElement)</script>`
+	return fmt.Sprintf(`<iframe class="nb-frame" sandbox="allow-scripts" loading="lazy" srcdoc="%s"></iframe>`, html.EscapeString("<!doctype html>"+s+report)) // in quirks mode the page is as high as the frame: it would grow for ever
 }
 
 // FrameScript is JavaScript for pages with rendered notebooks: it gives each

@@ -81,7 +81,7 @@ func (s *Service) failure(ctx context.Context, t *wherry.TaskRun, o jobs.Output)
 	return f, err
 }
 
-func ansi(text string) template.HTML { return template.HTML(notebook.ANSI(text)) } //nolint:gosec // ANSI escapes
+func ansi(text string) template.HTML { return template.HTML(notebook.ANSI(text)) }
 
 // maxRead bounds what is read of a stream of events.
 const maxRead = 128 << 20

@@ -82,7 +82,7 @@ func when(ms int64) template.HTML {
 		return "–"
 	}
 	t := time.UnixMilli(ms).UTC()
-	return template.HTML(fmt.Sprintf(`<time datetime="%s" data-ms="%d">%s</time>`, t.Format(time.RFC3339), ms, t.Format("2006-01-02 15:04:05 UTC"))) //nolint:gosec // numbers only
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" data-ms="%d">%s</time>`, t.Format(time.RFC3339), ms, t.Format("2006-01-02 15:04:05 UTC")))
 }
 
 // elapsed is how long something took, or takes so far; the script counts on.
@@ -91,9 +91,9 @@ func elapsed(start, end int64, now time.Time) template.HTML {
 	case start == 0:
 		return "–"
 	case end == 0:
-		return template.HTML(fmt.Sprintf(`<span data-since="%d">%s</span>`, start, duration(now.UnixMilli()-start))) //nolint:gosec // numbers only
+		return template.HTML(fmt.Sprintf(`<span data-since="%d">%s</span>`, start, duration(now.UnixMilli()-start)))
 	default:
-		return template.HTML(template.HTMLEscapeString(duration(end - start))) //nolint:gosec // escaped
+		return template.HTML(template.HTMLEscapeString(duration(end - start)))
 	}
 }
 
@@ -108,14 +108,9 @@ func short(n int, text string) string {
 
 func funcs() template.FuncMap {
 	return template.FuncMap{
-		"duration": duration, "when": when, "short": short, "state": viewState, "join": strings.Join, "node": viewNode, "traceLink": traceLink, "runPath": runPath, "segment": url.PathEscape,
+		"duration": duration, "when": when, "short": short, "state": viewState, "node": viewNode, "traceLink": traceLink, "runPath": runPath, "segment": url.PathEscape,
 		"when64": func(ms wherry.Int64) template.HTML { return when(int64(ms)) }, "number": func(f *mlflow.Float) string { return fmt.Sprintf("%.4g", float64(*f)) },
 		"elapsed": func(start, end int64) template.HTML { return elapsed(start, end, time.Now()) },
-		"plural": func(n int, one, many string) string {
-			if n == 1 {
-				return "1 " + one
-			}
-			return fmt.Sprintf("%d %s", n, many)
-		},
+		"words":   func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}
 }

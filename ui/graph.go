@@ -106,10 +106,14 @@ func wish(t taskRow, place map[string]float64) float64 {
 func curve(from, to dagNode, outcome string) dagEdge {
 	x1, y1, x2, y2 := from.X+nodeWidth, from.Y+nodeHeight/2, to.X, to.Y+nodeHeight/2
 	bend := gapX / 2
-	return dagEdge{
+	e := dagEdge{
 		Path:    fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1+bend, y1, x2-bend, y2, x2-7, y2),
-		Outcome: outcome, X: x2 - gapX/2, Y: (y1+y2)/2 - 5,
+		Outcome: outcome, X: x2 - 10, Y: y2 - 8,
 	}
+	if y2 > y1 { // the line comes from above: the text goes below
+		e.Y = y2 + 17
+	}
+	return e
 }
 
 // gantt is the attempts of a run along its time.

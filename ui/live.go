@@ -97,7 +97,7 @@ func (s *Service) live(w http.ResponseWriter, r *http.Request, output string, re
 			begun = true
 		}
 		if err := out.send(list, last); err != nil || last {
-			return nil //nolint:nilerr // the page was closed
+			return nil // the page was closed
 		}
 		select {
 		case <-ctx.Done():

@@ -198,7 +198,7 @@ func (s *Service) sections(of string, v any, names ...string) (list []section, e
 		if err := s.pages[of].ExecuteTemplate(&b, name, v); err != nil {
 			return nil, err
 		}
-		list = append(list, section{name, template.HTML(b.String())}) //nolint:gosec // made by html/template
+		list = append(list, section{name, template.HTML(b.String())})
 	}
 	return list, nil
 }

@@ -137,6 +137,7 @@ func (v *taskView) resolve() {
 	if json.Unmarshal(a.Task, &t) != nil {
 		return
 	}
+	v.Task = &t
 	switch {
 	case t.Python != nil:
 		v.Argv = t.Python.Parameters
@@ -195,7 +196,7 @@ func (s *Service) taskSections(v *taskView) ([]section, error) {
 		list = append(list, section{fmt.Sprintf("live-cell-%d", c.Index), frames(b.String(), taskFrames(v.TaskRun))})
 	}
 	if v.book.exit != nil {
-		list = append(list, section{"task-exit", template.HTML(`<p class="nb-exit">Notebook exited: <code>` + html.EscapeString(*v.book.exit) + `</code></p>`)}) //nolint:gosec // escaped
+		list = append(list, section{"task-exit", template.HTML(`<p class="nb-exit">Notebook exited: <code>` + html.EscapeString(*v.book.exit) + `</code></p>`)})
 	}
 	log, err := s.sections("task", v, "task-log")
 	return append(list, log...), err
@@ -220,7 +221,7 @@ func frames(rendered, base string) template.HTML {
 	out := framePattern.ReplaceAllStringFunc(rendered, func(frame string) string {
 		return `<iframe class="nb-frame" sandbox="allow-scripts" title="output" src="` + base + frameName(framePattern.FindStringSubmatch(frame)[1]) + `"></iframe>`
 	})
-	return template.HTML(out) //nolint:gosec // package notebook sanitizes
+	return template.HTML(out)
 }
 
 // framePolicy lets an output run its scripts without an origin, and load
