@@ -11,6 +11,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/wherry-ml/wherry/bundle/config"
+	"github.com/wherry-ml/wherry/state"
 )
 
 // File is one file to be deployed.
@@ -102,7 +103,7 @@ type walker struct {
 }
 
 func (w *walker) walk(dir string, rules []rule) error {
-	if isVirtualEnv(dir) {
+	if isVirtualEnv(dir) || state.Is(dir) { // a state directory holds tokens, and changes all the time
 		return nil
 	}
 	if own := readRules(dir); len(own) > 0 && dir != w.root {

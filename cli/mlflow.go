@@ -131,7 +131,9 @@ func (f *trackingFlags) run(c *cobra.Command) error {
 		return err
 	case <-c.Context().Done():
 		_ = web.Close()
-		_ = <-stop // it says that we closed it
+		if err := <-stop; !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
 		return nil
 	}
 }

@@ -71,7 +71,9 @@ func (d *Demo) Run(ctx context.Context) (*Report, error) {
 	jobID, err := d.deploy(ctx, project)
 	if err != nil {
 		cancel()
-		_ = <-landed // the deploy's error is the first
+		if lerr := <-landed; lerr != nil {
+			d.Say("the landing was stopped")
+		}
 		return r, fmt.Errorf("deploy: %w", err)
 	}
 	if err := <-landed; err != nil {

@@ -32,12 +32,28 @@ func (d Dir) Create() error {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return fmt.Errorf("create state directory: %w", err)
 	}
+	mark, err := os.OpenFile(d.Path(marker), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("create state directory: %w", err)
+	}
+	if err := mark.Close(); err != nil {
+		return fmt.Errorf("create state directory: %w", err)
+	}
 	for _, p := range []string{"workspace", "dbfs", "volumes", "managed", "lake", "artifacts", "models", "trees", "runs", "agents", "keys", "cache"} {
 		if err := os.MkdirAll(d.Path(p), 0o700); err != nil {
 			return fmt.Errorf("create state directory: %w", err)
 		}
 	}
 	return nil
+}
+
+// marker is a file that tells a state directory from the user's own folders.
+const marker = ".wherry-state"
+
+// Is tells whether a folder is a state directory: bundles leave it out.
+func Is(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, marker))
+	return err == nil
 }
 
 // Path joins names below the directory.
