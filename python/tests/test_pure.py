@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import SOURCES
 
-from wherry_runtime import fs, redact, source, sqltext
+from wherry_runtime import fs, hugepages, redact, source, sqltext
 
 TESTDATA = SOURCES.parent / "notebook" / "testdata"
 
@@ -108,3 +108,23 @@ os.chdir("/Workspace/a"); print(os.getcwd(), sorted(os.listdir("..")))
         "/Workspace/a ['a', 'f.txt', 'h']",
     ]
     assert builtins.open is io.open
+
+
+def test_huge_pages(tmp_path: Path) -> None:
+    smaps = tmp_path / "smaps"
+    smaps.write_text(
+        "5600000000-5600600000 rw-p 00000000 00:00 0                          [heap]\nSize: 6144 kB\nAnonymous:  6144 kB\n"
+        "7f00000000-7f00800000 rw-p 00000000 00:00 0 \nAnonymous:  132 kB\n"  # a thread's stack
+        "7f01000000-7f01800000 rw-p 00000000 fe:00 77                         /lib/libx.so\nAnonymous:  8192 kB\n"
+        "7f02000000-7f02800000 r--p 00000000 00:00 0 \nAnonymous:  8192 kB\n"
+        "7f03000000-7f03100000 rw-p 00000000 00:00 0 \nAnonymous:  1024 kB\n"  # less than a huge page
+    )
+    assert hugepages._full_mappings(str(smaps)) == [(0x5600000000, 0x5600600000)]
+    assert hugepages._full_mappings(str(tmp_path / "none")) == []
+    code = (
+        "from wherry_runtime import hugepages; import os\n"
+        "kept = [os.urandom(4096) * 1024 for _ in range(8)]; sums = [hash(k) for k in kept]; copies = [bytearray(k) for k in kept]\n"
+        "assert all(at % hugepages.SIZE == 0 for at in hugepages.collapse())\n"
+        "assert [hash(bytes(c)) for c in copies] == sums\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=SOURCES)

@@ -33,7 +33,7 @@ import sys
 import time
 import warnings
 
-from wherry_runtime import hooks, isolation, keeper
+from wherry_runtime import hooks, hugepages, isolation, keeper
 
 CONTROL_FD = 3
 SPARES = 2
@@ -84,6 +84,10 @@ class Zygote:
             self.fill()
         if not self.canary():
             restart_without_preload()
+        for _ in hugepages.collapse():
+            self.serve(0)
+        self.retire()
+        self.fill()
         self.control.send(json.dumps({"ready": True, "modules": loaded, "isolate": self.isolate}).encode())
         while True:
             self.serve(None)
