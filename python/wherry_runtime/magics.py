@@ -86,11 +86,23 @@ def run_sql(text: str) -> None:
     """%sql: each statement in turn; the last result is shown and kept as _sqldf."""
     from wherry_runtime import display, names
 
-    widgets = names.dbutils().widgets.getAll()
+    widgets = names.dbutils().widgets
     result = None
     for statement in sqltext.split(text):
-        statement, arguments = sqltext.bind(statement, widgets)
-        result = lazy.session().sql(statement, args=arguments or None)
+        statement, arguments = sqltext.bind(statement, widgets.getAll())
+        widget = sqltext.widget(statement)
+        if widget is None:
+            result = lazy.session().sql(statement, args=arguments or None)
+        elif widget.kind == "remove":
+            widgets.remove(widget.name)
+        else:
+            choices = [widget.default]
+            if widget.choices:
+                choices = [str(row[0]) for row in lazy.session().sql(widget.choices).collect()]
+            if widget.kind == "text":
+                widgets.text(widget.name, widget.default)
+            else:
+                getattr(widgets, widget.kind)(widget.name, widget.default, choices)
     if result is None:
         return
     ns = context.get().namespace

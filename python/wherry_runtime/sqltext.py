@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 # What may hide a semicolon or a marker: strings, quoted names, comments.
 _TOKEN = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|`(?:[^`]|``)*`|--[^\n]*|/\*.*?\*/|[^'\"`/\-]+|.", re.S)
@@ -23,6 +24,33 @@ def split(text: str) -> list[str]:
         current += token
     statements.append(current)
     return [s.strip() for s in statements if _bare(s).strip()]
+
+
+class Widget(NamedTuple):
+    """A CREATE WIDGET or REMOVE WIDGET statement of a SQL notebook."""
+
+    kind: str  # text, dropdown, combobox, multiselect or remove
+    name: str
+    default: str = ""
+    choices: str = ""  # a query, "" for none
+
+
+_CREATE_WIDGET = re.compile(
+    r"""CREATE\s+WIDGET\s+(TEXT|DROPDOWN|COMBOBOX|MULTISELECT)\s+(?:`([^`]+)`|([\w.-]+))\s+DEFAULT\s+"""
+    r"""(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')(?:\s+CHOICES\s+(.+))?\s*$""",
+    re.S | re.I,
+)
+_REMOVE_WIDGET = re.compile(r"REMOVE\s+WIDGET\s+(?:`([^`]+)`|([\w.-]+))\s*$", re.I)
+
+
+def widget(statement: str) -> Widget | None:
+    """The widget that a statement makes or removes; None for any other statement."""
+    text = _bare(statement).strip()
+    if m := _CREATE_WIDGET.match(text):
+        return Widget(m[1].lower(), m[2] or m[3], m[4] if m[4] is not None else m[5] or "", (m[6] or "").strip())
+    if m := _REMOVE_WIDGET.match(text):
+        return Widget("remove", m[1] or m[2])
+    return None
 
 
 def _bare(text: str) -> str:
