@@ -238,7 +238,8 @@ func TestBrowser(t *testing.T) {
 	w.fits("run")
 	w.follow("explore")
 	w.shows("Delays by carrier", "ready", "58665", "three carriers")
-	w.until(`document.querySelector("iframe.nb-frame").style.height`) // its script ran, and told its height
+	w.until(`document.querySelector("iframe.nb-frame").style.height`)                                                                                                             // its script ran, and told its height
+	w.until(`(() => { const f = document.querySelector("iframe.nb-frame"), h = f.dataset.h; f.dataset.h = f.style.height; return h === f.style.height && parseInt(h) < 100 })()`) // and stays so
 	w.fits("task")
 	w.follow("what it came of")
 	w.shows("job run", "carriers")

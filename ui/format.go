@@ -69,9 +69,9 @@ func duration(ms int64) string {
 	case d < time.Minute:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	case d < time.Hour:
-		return fmt.Sprintf("%d min %02d s", d/time.Minute, d%time.Minute/time.Second)
+		return fmt.Sprintf("%dm %02ds", d/time.Minute, d%time.Minute/time.Second)
 	default:
-		return fmt.Sprintf("%d h %02d min", d/time.Hour, d%time.Hour/time.Minute)
+		return fmt.Sprintf("%dh %02dm", d/time.Hour, d%time.Hour/time.Minute)
 	}
 }
 
@@ -106,9 +106,18 @@ func short(n int, text string) string {
 	return string(r[:n-n/3-1]) + "…" + string(r[len(r)-n/3:])
 }
 
+// ending keeps the end of a path.
+func ending(n int, text string) string {
+	r := []rune(text)
+	if len(r) <= n {
+		return text
+	}
+	return "…" + string(r[len(r)-n+1:])
+}
+
 func funcs() template.FuncMap {
 	return template.FuncMap{
-		"duration": duration, "when": when, "short": short, "state": viewState, "node": viewNode, "traceLink": traceLink, "runPath": runPath, "segment": url.PathEscape,
+		"duration": duration, "when": when, "short": short, "ending": ending, "state": viewState, "node": viewNode, "traceLink": traceLink, "runPath": runPath, "segment": url.PathEscape,
 		"when64": func(ms wherry.Int64) template.HTML { return when(int64(ms)) }, "number": func(f *mlflow.Float) string { return fmt.Sprintf("%.4g", float64(*f)) },
 		"elapsed": func(start, end int64) template.HTML { return elapsed(start, end, time.Now()) },
 		"words":   func(s string) string { return strings.ReplaceAll(s, "_", " ") },

@@ -11,9 +11,9 @@ import (
 
 // Sizes of the graph, in pixels.
 const (
-	nodeWidth  = 196
+	nodeWidth  = 172
 	nodeHeight = 58
-	gapX       = 56
+	gapX       = 34
 	gapY       = 18
 )
 
@@ -108,7 +108,7 @@ func curve(from, to dagNode, outcome string) dagEdge {
 	bend := gapX / 2
 	e := dagEdge{
 		Path:    fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1+bend, y1, x2-bend, y2, x2-7, y2),
-		Outcome: outcome, X: x2 - 10, Y: y2 - 8,
+		Outcome: outcome, X: x2 - gapX/2 - 1, Y: y2 - 8,
 	}
 	if y2 > y1 { // the line comes from above: the text goes below
 		e.Y = y2 + 17

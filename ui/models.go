@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -50,7 +51,7 @@ type versionRow struct {
 }
 
 // maxMetrics bounds the columns of metrics.
-const maxMetrics = 8
+const maxMetrics = 10
 
 func (s *Service) model(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
@@ -99,10 +100,7 @@ func (v *modelView) compare() {
 		v.Metrics = append(v.Metrics, key)
 	}
 	slices.SortFunc(v.Metrics, func(a, b string) int {
-		if d := count[b] - count[a]; d != 0 {
-			return d
-		}
-		return strings.Compare(a, b)
+		return cmp.Or(count[b]-count[a], rank(a)-rank(b), strings.Compare(a, b))
 	})
 	v.Metrics = v.Metrics[:min(maxMetrics, len(v.Metrics))]
 	for i := range v.Versions {
@@ -117,6 +115,20 @@ func (v *modelView) compare() {
 			}
 		}
 	}
+}
+
+// rank puts what was measured on other data than the model learned from first,
+// and what autologging adds last.
+func rank(metric string) int {
+	for i, prefix := range []string{"val", "eval", "test"} {
+		if strings.HasPrefix(metric, prefix) {
+			return i - 10
+		}
+	}
+	if strings.HasPrefix(metric, "training_") {
+		return 10
+	}
+	return 0
 }
 
 // commitOf finds the commit that a thing came of, nil if it came of none that
