@@ -29,6 +29,7 @@ type site struct {
 	ctx    context.Context // ends before the test's own limit
 	wherry string
 	dir    state.Dir
+	work   string      // where commands are started; "" is here
 	info   client.Info // of the last server
 }
 
@@ -147,7 +148,7 @@ type process struct {
 func (s *site) start(args ...string) *process {
 	s.t.Helper()
 	p := &process{cmd: exec.Command(s.wherry, args...), ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = &p.stdout, &p.stderr, s.work
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
