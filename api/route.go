@@ -6,6 +6,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -26,6 +27,10 @@ const (
 	Write    Permission = "write"     // admin until grants are enforced
 	Admin    Permission = "admin"
 )
+
+func (p Permission) known() bool {
+	return slices.Contains([]Permission{Public, SignedIn, Own, Storage, Read, Write, Admin}, p)
+}
 
 // Route is one line of the route table.
 type Route struct {
@@ -56,12 +61,12 @@ type Authenticator interface {
 	Authenticate(r *http.Request) (wherry.Identity, error)
 }
 
-// NewMux builds a handler from the table. A route without a permission, a
-// method or a handler is a mistake of ours and panics at start.
+// NewMux builds a handler from the table. A route without a permission that we
+// know, a handler or a path is a mistake of ours and panics at start.
 func NewMux(auth Authenticator, routes ...Route) *Mux {
 	m := &Mux{mux: http.NewServeMux(), routes: routes}
 	for _, rt := range routes {
-		if rt.Permission == "" || rt.Handler == nil || !strings.HasPrefix(rt.Path, "/") {
+		if !rt.Permission.known() || rt.Handler == nil || !strings.HasPrefix(rt.Path, "/") {
 			panic(fmt.Sprintf("api: route %s %s lacks a permission, a handler or a path", rt.Method, rt.Path))
 		}
 		m.mux.Handle(strings.TrimSpace(rt.Method+" "+rt.Path), &endpoint{Route: rt, auth: auth})

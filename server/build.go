@@ -38,6 +38,7 @@ type system struct {
 	web, storage *http.Server
 	proxy        *egress.Proxy
 	loops        []func(context.Context) error
+	table        *api.Mux // all routes of web
 }
 
 // builder ties the parts together. Its fields are those that later parts need.
@@ -182,7 +183,9 @@ func (b *builder) pages(ctx context.Context) error {
 
 // serve puts the table behind the listeners.
 func (b *builder) serve(ctx context.Context) error {
+	b.add(nil, api.OpenAPI(b.routes))
 	mux := api.NewMux(b.signIn, b.routes...)
+	b.sys.table = mux
 	if err := b.deployAPI.Start(ctx, mux); err != nil {
 		return err
 	}
