@@ -37,6 +37,9 @@ type Config struct {
 	// Compute runs attempts in the place of this machine's clusters: for tests
 	// of what is around them. nil is the clusters.
 	Compute func(*jobs.Store) scheduler.Compute
+	// Renew tells when to renew the lease of a shared database: for tests. nil is
+	// every third of its time.
+	Renew <-chan time.Time
 }
 
 // Info is what DIR/server.json holds.
@@ -79,15 +82,16 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer db.Close()
-	epoch, err := db.TakeLease(ctx, "server", fmt.Sprint(os.Getpid()), 30*time.Second, db.Dialect == store.SQLite)
+	held, err := takeLease(ctx, db, cfg)
 	if err != nil {
 		return err
 	}
+	defer held.release(ctx)
 	info := Info{
 		URL: "http://" + listener.Addr().String(), StorageURL: "http://" + storageListener.Addr().String(),
 		ProxyURL: "http://" + proxyListener.Addr().String(), PID: os.Getpid(),
 	}
-	sys, err := build(ctx, cfg, db, epoch, info)
+	sys, err := build(ctx, cfg, db, held.epoch, info)
 	if err != nil {
 		return err
 	}
@@ -96,6 +100,7 @@ func Run(ctx context.Context, cfg Config) error {
 	g.Go(func() error { return serve(ctx, sys.web, listener) })
 	g.Go(func() error { return serve(ctx, sys.storage, storageListener) })
 	g.Go(func() error { return sys.proxy.Run(ctx, proxyListener) })
+	g.Go(func() error { return held.keep(ctx, cfg.Renew) })
 	for _, loop := range sys.loops {
 		g.Go(func() error { return loop(ctx) })
 	}

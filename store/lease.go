@@ -31,11 +31,22 @@ func (db *DB) TakeLease(ctx context.Context, name, holder string, ttl time.Durat
 			return err
 		}
 		if n == 0 {
-			return wherry.Errorf(wherry.CodeConflict, "another server holds the lease %q", name)
+			return heldLease(tx, name, now)
 		}
 		return tx.Row(`SELECT epoch FROM lease WHERE name = $1`, name).Scan(&epoch)
 	})
 	return epoch, err
+}
+
+// heldLease says who has the lease, and for how long.
+func heldLease(tx *Tx, name string, now int64) error {
+	var holder string
+	var expires int64
+	if err := tx.Row(`SELECT holder, expires_at FROM lease WHERE name = $1`, name).Scan(&holder, &expires); err != nil {
+		return err
+	}
+	return wherry.Errorf(wherry.CodeConflict, "another %s (%s) uses this database: stop it, or name another database; if it is gone, try again in %d seconds",
+		name, holder, (expires-now)/1000+1)
 }
 
 // RenewLease prolongs the lease, and fails with ABORTED once a newer epoch has
@@ -48,5 +59,14 @@ func (db *DB) RenewLease(ctx context.Context, name string, epoch int64, ttl time
 		}
 		return tx.ExecVersioned(`UPDATE lease SET expires_at = $1 WHERE name = $2 AND epoch = $3`,
 			now+ttl.Milliseconds(), name, epoch)
+	})
+}
+
+// ReleaseLease gives the lease back, so that another holder need not wait for
+// its end. Of an older epoch it does nothing.
+func (db *DB) ReleaseLease(ctx context.Context, name string, epoch int64) error {
+	return db.Write(ctx, func(tx *Tx) error {
+		_, err := tx.Exec(`UPDATE lease SET holder = '', expires_at = 0 WHERE name = $1 AND epoch = $2`, name, epoch)
+		return err
 	})
 }
