@@ -29,19 +29,26 @@ func Default() (Dir, error) {
 
 // Create makes the directory and the parts that are bound into sandboxes.
 func (d Dir) Create() error {
+	if err := d.create(); err != nil {
+		return fmt.Errorf("create state directory: %w: let this user write there, or name another directory with --state", err)
+	}
+	return nil
+}
+
+func (d Dir) create() error {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
-		return fmt.Errorf("create state directory: %w", err)
+		return err
 	}
 	mark, err := os.OpenFile(d.Path(marker), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("create state directory: %w", err)
+		return err
 	}
 	if err := mark.Close(); err != nil {
-		return fmt.Errorf("create state directory: %w", err)
+		return err
 	}
 	for _, p := range []string{"workspace", "dbfs", "volumes", "managed", "lake", "artifacts", "models", "trees", "runs", "agents", "keys", "cache"} {
 		if err := os.MkdirAll(d.Path(p), 0o700); err != nil {
-			return fmt.Errorf("create state directory: %w", err)
+			return err
 		}
 	}
 	return nil
