@@ -99,7 +99,10 @@ type DatasetInput struct {
 
 const contextTag = "mlflow.data.context"
 
-const nameTag = "mlflow.runName"
+const (
+	nameTag = "mlflow.runName"
+	userTag = "mlflow.user"
+)
 
 // NewRun is what a client says of a run it starts.
 type NewRun struct {
@@ -128,9 +131,7 @@ func (s *Store) CreateRun(ctx context.Context, who Who, n NewRun) (run *Run, err
 	if n.StartTime == 0 {
 		n.StartTime = now()
 	}
-	if n.UserID == "" {
-		n.UserID = who.User
-	}
+	n.setUser(who)
 	found := map[string]int64{}
 	err = s.db.Write(ctx, func(tx *store.Tx) error {
 		clear(found)
@@ -148,6 +149,29 @@ func (s *Store) CreateRun(ctx context.Context, who Who, n NewRun) (run *Run, err
 		s.keys.add(found)
 	}
 	return run, err
+}
+
+// setUser makes the run its starter's. Clients say their process's user; within
+// a task that is nobody, so the caller's name goes before it there.
+func (n *NewRun) setUser(who Who) {
+	i := slices.IndexFunc(n.Tags, func(t KV) bool { return t.Key == userTag })
+	switch {
+	case who.TaskRunID != 0 && who.User != "":
+		n.UserID = who.User
+	case n.UserID != "":
+	case i >= 0:
+		n.UserID = n.Tags[i].Value
+	default:
+		n.UserID = who.User
+	}
+	switch {
+	case n.UserID == "": // nobody signs in to `mlflow serve`
+	case i < 0:
+		n.Tags = append(slices.Clip(n.Tags), KV{userTag, n.UserID})
+	case who.TaskRunID != 0:
+		n.Tags = slices.Clone(n.Tags)
+		n.Tags[i].Value = n.UserID
+	}
 }
 
 func (s *Store) insertRun(tx *store.Tx, who Who, n NewRun, e *Experiment, found map[string]int64) (*Run, error) {
