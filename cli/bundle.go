@@ -3,18 +3,15 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/wherry-ml/wherry/bundle"
-	"github.com/wherry-ml/wherry/bundle/config"
 	"github.com/wherry-ml/wherry/bundle/deploy"
 	"github.com/wherry-ml/wherry/bundle/deployment"
 	"github.com/wherry-ml/wherry/client"
@@ -132,7 +129,11 @@ func (f *bundleFlags) deployOptions(c *cobra.Command, b *bundle.Bundle) deploy.O
 		ForceLock: f.forceLock, Select: f.selected, CLIVersion: Version, StandIns: !f.noStandIns && b.Mode != bundle.Production,
 		Progress: func(s string) { fmt.Fprintln(c.ErrOrStderr(), s) },
 		Approve: func(plan *deployment.Plan) bool {
-			return f.approve || ask(c, plan)
+			if f.approve {
+				return true
+			}
+			deploy.Print(c.ErrOrStderr(), plan)
+			return confirm(c, "This deletes what may hold data")
 		},
 	}
 	if b.BuildNeeded() {
@@ -143,17 +144,41 @@ func (f *bundleFlags) deployOptions(c *cobra.Command, b *bundle.Bundle) deploy.O
 	return opts
 }
 
-// ask shows a plan on a terminal and asks whether to go on.
-func ask(c *cobra.Command, plan *deployment.Plan) bool {
+// confirm asks on a terminal whether to go on; elsewhere the answer is no.
+func confirm(c *cobra.Command, what string) bool {
 	in, ok := c.InOrStdin().(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return false
 	}
-	deploy.Print(c.ErrOrStderr(), plan)
-	fmt.Fprint(c.ErrOrStderr(), "This deletes what may hold data. Go on? [y/N] ")
+	fmt.Fprintf(c.ErrOrStderr(), "%s. Go on? [y/N] ", what)
 	var answer string
 	_, _ = fmt.Fscanln(in, &answer)
 	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
+}
+
+// command completes a command that works on a bundle and its server.
+func (f *bundleFlags) command(c *cobra.Command, do func(*cobra.Command, *client.Client, *bundle.Bundle) error) *cobra.Command {
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cl, b, err := f.connect(c.Context(), c.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return do(c, cl, b)
+	}
+	f.add(c)
+	f.addServer(c)
+	return c
+}
+
+// print shows an answer as JSON, or as text below the line that says where it
+// is from.
+func (f *bundleFlags) print(c *cobra.Command, cl *client.Client, b *bundle.Bundle, answer any, text func(io.Writer)) error {
+	if f.json() {
+		return printJSON(c.OutOrStdout(), answer)
+	}
+	fmt.Fprintln(c.OutOrStdout(), deploy.Where(cl, b))
+	text(c.OutOrStdout())
+	return nil
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -161,206 +186,4 @@ func printJSON(w io.Writer, v any) error {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
-}
-
-func bundleCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "bundle",
-		Short: "Validate, plan, deploy, run and destroy a databricks.yml bundle",
-		Long: `Works with the bundle in the working directory or above it (databricks.yml). Every target goes to the wherry
-installation on this machine, whatever workspace.host says; nothing else is contacted.`,
-	}
-	c.AddCommand(validateCommand(), planCommand(), deployCommand(), bundleRunCommand(), summaryCommand(), destroyCommand())
-	return c
-}
-
-func validateCommand() *cobra.Command {
-	f := &bundleFlags{}
-	c := &cobra.Command{
-		Use:   "validate",
-		Short: "Check the bundle, without a server",
-		Long:  "Reads the bundle with its includes, target, variables, references and files, and tells everything that is wrong with it at once, by file, line and column. Needs no sign-in and no server.",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			errOut := c.ErrOrStderr()
-			if f.json() {
-				errOut = io.Discard
-			}
-			b, err := f.load(c.Context(), errOut, "")
-			if b == nil {
-				return err
-			}
-			if f.json() {
-				return errors.Join(err, printJSON(c.OutOrStdout(), validated(b)))
-			}
-			if err != nil {
-				return err
-			}
-			files, err := b.Files()
-			if err != nil {
-				return err
-			}
-			resources := b.Resources()
-			fmt.Fprintf(c.OutOrStdout(), "bundle %s, target %s: ok, %d %s, %d %s\n", b.Name, b.Target, len(resources), plural(len(resources), "resource"), len(files), plural(len(files), "file"))
-			return nil
-		},
-	}
-	f.add(c)
-	c.Flags().BoolVar(&f.force, "force", false, "accept another Git branch than the target names")
-	return c
-}
-
-// validated is validate's JSON document.
-func validated(b *bundle.Bundle) map[string]any {
-	doc := map[string]any{
-		"bundle": b.Name, "target": b.Target, "mode": b.Mode, "workspace": b.Workspace, "git": b.Git, "valid": !b.Problems.Failed(),
-		"problems": slices.Concat([]config.Problem{}, b.Problems.List()),
-	}
-	if b.Config != nil {
-		doc["resources"] = b.Config.Get("resources").Plain()
-	}
-	return doc
-}
-
-func planCommand() *cobra.Command {
-	f := &bundleFlags{}
-	c := &cobra.Command{
-		Use:   "plan",
-		Short: "Show what a deploy would change, field by field",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			cl, b, err := f.connect(c.Context(), c.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			plan, err := deploy.Plan(c.Context(), cl, b, f.deployOptions(c, b))
-			if err != nil {
-				return err
-			}
-			if f.json() {
-				return printJSON(c.OutOrStdout(), plan)
-			}
-			fmt.Fprintln(c.OutOrStdout(), deploy.Where(cl, b))
-			deploy.Print(c.OutOrStdout(), plan)
-			return nil
-		},
-	}
-	f.add(c)
-	f.addServer(c)
-	f.addDeploy(c)
-	return c
-}
-
-func deployCommand() *cobra.Command {
-	f := &bundleFlags{}
-	c := &cobra.Command{
-		Use:   "deploy",
-		Short: "Deploy the bundle, whole or not at all",
-		Long: `Uploads what changed and makes files and resources live in one go. If anything fails, what was deployed before stays
-as it was. A deploy with nothing to do uploads nothing.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			cl, b, err := f.connect(c.Context(), c.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			report, err := deploy.Deploy(c.Context(), cl, b, f.deployOptions(c, b))
-			if err != nil {
-				return err
-			}
-			if f.json() {
-				return printJSON(c.OutOrStdout(), report)
-			}
-			fmt.Fprintln(c.OutOrStdout(), deploy.Where(cl, b))
-			deploy.PrintReport(c.OutOrStdout(), report)
-			return nil
-		},
-	}
-	f.add(c)
-	f.addServer(c)
-	f.addDeploy(c)
-	return c
-}
-
-func summaryCommand() *cobra.Command {
-	f := &bundleFlags{}
-	c := &cobra.Command{
-		Use:   "summary",
-		Short: "Show what is deployed, with ids and pages",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			cl, b, err := f.connect(c.Context(), c.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			s, err := deploy.Summary(c.Context(), cl, b.Workspace.Root)
-			if err != nil {
-				return err
-			}
-			if f.json() {
-				return printJSON(c.OutOrStdout(), s)
-			}
-			fmt.Fprintln(c.OutOrStdout(), deploy.Where(cl, b))
-			deploy.PrintSummary(c.OutOrStdout(), cl.URL, b, s)
-			return nil
-		},
-	}
-	f.add(c)
-	f.addServer(c)
-	return c
-}
-
-func destroyCommand() *cobra.Command {
-	f := &bundleFlags{}
-	c := &cobra.Command{
-		Use:   "destroy",
-		Short: "Take away what the bundle deployed",
-		Long:  "Deletes the resources that deploys of this bundle and target made, and the deployed files. What was there before and was only taken into the bundle stays, and so does the history.",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			cl, b, err := f.connect(c.Context(), c.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			s, err := deploy.Summary(c.Context(), cl, b.Workspace.Root)
-			if err != nil {
-				return err
-			}
-			if s.DeploymentID == "" {
-				fmt.Fprintf(c.OutOrStdout(), "nothing is deployed to %s\n", b.Workspace.Root)
-				return nil
-			}
-			if !f.approve && !confirmDestroy(c, s) {
-				return &ExitError{Code: 1, Message: fmt.Sprintf("not destroyed: this deletes %d %s; give --auto-approve", len(s.Resources), plural(len(s.Resources), "resource"))}
-			}
-			report, err := deploy.Destroy(c.Context(), cl, b.Workspace.Root, f.forceLock)
-			if err != nil {
-				return err
-			}
-			if f.json() {
-				return printJSON(c.OutOrStdout(), report)
-			}
-			for _, change := range report.Resources {
-				deploy.PrintChange(c.OutOrStdout(), change)
-			}
-			fmt.Fprintf(c.OutOrStdout(), "destroyed %s\n", b.Workspace.Root)
-			return nil
-		},
-	}
-	f.add(c)
-	f.addServer(c)
-	c.Flags().BoolVar(&f.approve, "auto-approve", false, "delete without asking")
-	c.Flags().BoolVar(&f.forceLock, "force-lock", false, "take the lock of a deployer that went away")
-	return c
-}
-
-func confirmDestroy(c *cobra.Command, s *deployment.Summary) bool {
-	in, ok := c.InOrStdin().(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return false
-	}
-	fmt.Fprintf(c.ErrOrStderr(), "This deletes %d %s. Go on? [y/N] ", len(s.Resources), plural(len(s.Resources), "resource"))
-	var answer string
-	_, _ = fmt.Fscanln(in, &answer)
-	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
 }

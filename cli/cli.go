@@ -63,6 +63,7 @@ func rootCommand() *cobra.Command {
 		setupCommand(),
 		agentCommand(),
 		mlflowCommand(),
+		envCommand(),
 	)
 	return root
 }

@@ -6,12 +6,18 @@ import (
 	"strings"
 )
 
-// lookup follows a dotted path; numbers index lists. Text is given as it is,
-// anything else as JSON, nothing as "".
+// lookup follows a dotted path; numbers index lists, and the last key may have
+// dots itself. Text is given as it is, anything else as JSON, nothing as "".
 func lookup(doc any, path string) string {
-	for part := range strings.SplitSeq(path, ".") {
+	for rest := path; rest != ""; {
+		var part string
+		part, rest, _ = strings.Cut(rest, ".")
 		switch v := doc.(type) {
 		case map[string]any:
+			if whole, ok := v[part+"."+rest]; ok {
+				rest, doc = "", whole
+				break
+			}
 			doc = v[part]
 		case []any:
 			i, err := strconv.Atoi(part)

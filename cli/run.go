@@ -24,16 +24,24 @@ import (
 type runFlags struct {
 	params, only []string
 	noWait       bool
+	restart      bool
 }
 
 func (f *runFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.params, "params", nil, "job parameters, as name=value, several with commas or by giving the flag again")
 	c.Flags().StringSliceVar(&f.only, "only", nil, "run these tasks only; +a takes in what is above a, a+ what is below")
 	c.Flags().BoolVar(&f.noWait, "no-wait", false, "start the run and do not wait for it")
+	c.Flags().BoolVar(&f.restart, "restart", false, "cancel the job's runs that are going on first")
+}
+
+// check tells wrong flags before anything is started.
+func (f *runFlags) check(*cobra.Command, []string) error {
+	_, err := f.options()
+	return err
 }
 
 func (f *runFlags) options() (run.Options, error) {
-	opts := run.Options{Parameters: map[string]string{}, Only: f.only}
+	opts := run.Options{Parameters: map[string]string{}, Only: f.only, Restart: f.restart}
 	for _, p := range f.params {
 		for _, pair := range splitParams(p) {
 			name, value, ok := strings.Cut(pair, "=")
@@ -70,16 +78,9 @@ JOB the bundle must have one job. Nothing is written to the project's Git reposi
 granted and does not find is made as a stand-in and listed.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeJobs(f),
+		PreRunE:           rf.check,
 		RunE: func(c *cobra.Command, args []string) error {
-			opts, err := rf.options()
-			if err != nil {
-				return err
-			}
-			cl, b, err := f.connect(c.Context(), c.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			key, err := jobKey(b, args)
+			cl, b, key, err := f.connectJob(c, args)
 			if err != nil {
 				return err
 			}
@@ -96,13 +97,13 @@ granted and does not find is made as a stand-in and listed.`,
 			}
 			fmt.Fprintln(progress, deploy.Where(cl, b))
 			deploy.PrintReport(progress, report)
-			return runJob(c, cl, b, key, opts, rf.noWait, f.json())
+			return rf.run(c, cl, b, key, f.json())
 		},
 	}
-	f.add(c)
-	f.addServer(c)
 	f.addDeploy(c)
 	rf.add(c)
+	f.add(c)
+	f.addServer(c)
 	return c
 }
 
@@ -114,26 +115,29 @@ func bundleRunCommand() *cobra.Command {
 		Short:             "Run a deployed job and follow it",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeJobs(f),
+		PreRunE:           rf.check,
 		RunE: func(c *cobra.Command, args []string) error {
-			opts, err := rf.options()
+			cl, b, key, err := f.connectJob(c, args)
 			if err != nil {
 				return err
 			}
-			cl, b, err := f.connect(c.Context(), c.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			key, err := jobKey(b, args)
-			if err != nil {
-				return err
-			}
-			return runJob(c, cl, b, key, opts, rf.noWait, f.json())
+			return rf.run(c, cl, b, key, f.json())
 		},
 	}
+	rf.add(c)
 	f.add(c)
 	f.addServer(c)
-	rf.add(c)
 	return c
+}
+
+// connectJob is connect, with the key of the job that was named.
+func (f *bundleFlags) connectJob(c *cobra.Command, args []string) (*client.Client, *bundle.Bundle, string, error) {
+	cl, b, err := f.connect(c.Context(), c.ErrOrStderr())
+	if err != nil {
+		return nil, nil, "", err
+	}
+	key, err := jobKey(b, args)
+	return cl, b, key, err
 }
 
 func completeJobs(f *bundleFlags) cobra.CompletionFunc {
@@ -177,9 +181,13 @@ func jobKey(b *bundle.Bundle, args []string) (string, error) {
 	return "", &ExitError{Code: 2, Message: "name the job to run: " + strings.Join(keys, ", ")}
 }
 
-// runJob runs a deployed job; the error tells the exit code of a run that did
-// not succeed.
-func runJob(c *cobra.Command, cl *client.Client, b *bundle.Bundle, key string, opts run.Options, noWait, asJSON bool) error {
+// run runs a deployed job; the error tells the exit code of a run that did not
+// succeed.
+func (f *runFlags) run(c *cobra.Command, cl *client.Client, b *bundle.Bundle, key string, asJSON bool) error {
+	opts, err := f.options()
+	if err != nil {
+		return err
+	}
 	id, err := jobID(c.Context(), cl, b, key)
 	if err != nil {
 		return err
@@ -188,7 +196,7 @@ func runJob(c *cobra.Command, cl *client.Client, b *bundle.Bundle, key string, o
 	if err != nil {
 		return err
 	}
-	if noWait {
+	if f.noWait {
 		if asJSON {
 			return printJSON(c.OutOrStdout(), map[string]any{"run_id": runID, "job_id": id})
 		}
@@ -210,6 +218,7 @@ func runJob(c *cobra.Command, cl *client.Client, b *bundle.Bundle, key string, o
 		return err
 	}
 	if !result.Succeeded() {
+		tellMissing(c, cl, b)
 		return &ExitError{Code: 1}
 	}
 	return nil

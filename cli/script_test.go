@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 			})
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"stop": stopServer, "json": queryJSON},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"stop": stopServer, "json": queryJSON, "keep": keepJSON, "api": callServer(s)},
 	})
 }
 

@@ -27,6 +27,8 @@ type Finding struct {
 	Message string     `json:"message"`
 	Fix     string     `json:"fix,omitempty"`
 	At      config.Pos `json:"at"`
+	// Source is the reference of a source that it is about, if it is.
+	Source source.Reference `json:"-"`
 }
 
 // Project reads a bundle and its sources. Nothing is run and no server asked:
@@ -60,6 +62,8 @@ type project struct {
 	b    *bundle.Bundle
 	list []Finding
 	told map[string]bool
+	// source is the reference that is judged.
+	source source.Reference
 }
 
 func (p *project) add(class string, at config.Pos, fix, format string, args ...any) {
@@ -72,7 +76,7 @@ func (p *project) add(class string, at config.Pos, fix, format string, args ...a
 		p.told = map[string]bool{}
 	}
 	p.told[key] = true
-	p.list = append(p.list, Finding{Class: class, Message: message, Fix: fix, At: at})
+	p.list = append(p.list, Finding{Class: class, Message: message, Fix: fix, At: at, Source: p.source})
 }
 
 // noEffect are keys of jobs that are stored and do nothing, and why.
@@ -187,6 +191,7 @@ func (p *project) sources() error {
 	}
 	own := p.own()
 	for _, r := range refs {
+		p.source = r
 		at := config.Pos{File: r.File, Line: r.Line, Column: r.Column}
 		switch r.Kind {
 		case source.Feature:

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -275,31 +274,6 @@ func (w *work) change(ctx context.Context, k kind, r deployment.Resource, change
 	return id, w.s.store.PutOperation(ctx, op)
 }
 
-// extras sets permissions and grants where they differ from the last deploy's.
-func (w *work) extras(ctx context.Context, k kind, r deployment.Resource, id string) error {
-	for _, change := range w.plan.extras(r) {
-		list, set := r.Permissions, setPermissions
-		if strings.HasSuffix(change.Key, ".grants") {
-			list, set = r.Grants, setGrants
-		}
-		row := deployments.Resource{Key: change.Key, Kind: r.Type + path.Ext(change.Key), ResourceID: id, State: stateOf(list), Action: actions[change.Action], Owned: true}
-		if change.Action != deployment.Unchanged {
-			if strings.HasSuffix(change.Key, ".permissions") && k.permissions == "" {
-				return wherry.NotImplemented("permissions of " + r.Type)
-			}
-			if err := set(ctx, w.c, k, id, list); err != nil {
-				return err
-			}
-		} else {
-			row.Action = w.plan.have[change.Key].Action
-		}
-		change.ID = id
-		w.upserts = append(w.upserts, row)
-		w.report.Resources = append(w.report.Resources, change)
-	}
-	return nil
-}
-
 // deletions takes away what the bundle has no more. It comes last, for a
 // deleted job cannot be brought back; what cannot be deleted is left to the
 // next deploy.
@@ -308,7 +282,8 @@ func (w *work) deletions(ctx context.Context) {
 		if change.Action != deployment.Delete {
 			continue
 		}
-		if err := w.s.remove(ctx, w.c, w.plan.have[change.Key]); err != nil {
+		row := w.plan.have[change.Key]
+		if err := errors.Join(w.clearExtras(ctx, row), w.s.remove(ctx, w.c, row)); err != nil {
 			w.report.Left = append(w.report.Left, fmt.Sprintf("%s: %v", change.Key, err))
 			continue
 		}
@@ -320,7 +295,7 @@ func (w *work) deletions(ctx context.Context) {
 // remove deletes a resource that the deployment made; one that it found stays.
 func (s *Service) remove(ctx context.Context, c *caller, r deployments.Resource) error {
 	k, ok := kinds[r.Kind]
-	if !ok || !r.Owned { // permissions and grants go with their resource
+	if !ok || !r.Owned { // permissions and grants are no resource
 		return nil
 	}
 	live, err := k.get(ctx, c, r.ResourceID)

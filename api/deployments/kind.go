@@ -3,7 +3,6 @@ package deployments
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -265,45 +264,4 @@ func createScope(ctx context.Context, c *caller, config map[string]any) (string,
 	}
 	name := text(config["name"])
 	return name, c.call(ctx, "POST", "/api/2.0/secrets/scopes/create", map[string]any{"scope": name}, nil)
-}
-
-// setPermissions replaces the permissions of a resource (stored, and not yet
-// enforced); its maker stays its owner.
-func setPermissions(ctx context.Context, c *caller, k kind, id string, list []map[string]any) error {
-	var entries []map[string]any
-	owner := false
-	for _, p := range list {
-		level := level(k.permissions, text(p["level"]))
-		owner = owner || level == "IS_OWNER"
-		entry := map[string]any{"permission_level": level}
-		for _, key := range []string{"user_name", "group_name", "service_principal_name"} {
-			if p[key] != nil {
-				entry[key] = p[key]
-			}
-		}
-		entries = append(entries, entry)
-	}
-	if !owner && k.permissions == "jobs" {
-		entries = append(entries, map[string]any{"user_name": c.UserName, "permission_level": "IS_OWNER"})
-	}
-	return c.call(ctx, "PUT", "/api/2.0/permissions/"+k.permissions+"/"+url.PathEscape(id), map[string]any{"access_control_list": entries}, nil)
-}
-
-// level is a bundle's level in the words of one type of object.
-func level(object, level string) string {
-	switch {
-	case object == "jobs" && level == "CAN_RUN":
-		return "CAN_MANAGE_RUN"
-	case object == "experiments" && (level == "CAN_VIEW" || level == "CAN_RUN"):
-		return "CAN_READ"
-	}
-	return level
-}
-
-func setGrants(ctx context.Context, c *caller, k kind, id string, grants []map[string]any) error {
-	var changes []map[string]any
-	for _, g := range grants {
-		changes = append(changes, map[string]any{"principal": g["principal"], "add": g["privileges"]})
-	}
-	return c.call(ctx, "PATCH", fmt.Sprintf("/api/2.1/unity-catalog/permissions/%s/%s", k.securable, url.PathEscape(id)), map[string]any{"changes": changes}, nil)
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path"
+	"strings"
 
 	"github.com/wherry-ml/wherry/store/deployments"
 )
@@ -40,6 +42,10 @@ func (s *Service) takeBack(ctx context.Context, c *caller, v deployments.Version
 	var errs []error
 	for i := len(ops) - 1; i >= 0; i-- {
 		op := ops[i]
+		if set, ok := setExtras[path.Ext(op.Kind)]; ok {
+			errs = append(errs, set(ctx, c, kinds[strings.TrimSuffix(op.Kind, path.Ext(op.Kind))], op.ResourceID, listOf(op.State), listOf(op.Before)))
+			continue
+		}
 		k := kinds[op.Kind]
 		var before, state map[string]any
 		_ = json.Unmarshal([]byte(op.Before), &before)

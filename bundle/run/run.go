@@ -22,10 +22,17 @@ type Options struct {
 	// notebooks' parameters.
 	Parameters map[string]string
 	Only       []string // task keys, "+a" with what is above, "a+" with what is below
+	// Restart cancels the job's runs that are going on, and waits for their end.
+	Restart bool
 }
 
 // Start starts a run of a job and returns its id.
 func Start(ctx context.Context, c *client.Client, jobID int64, opts Options) (int64, error) {
+	if opts.Restart {
+		if err := endRuns(ctx, c, jobID); err != nil {
+			return 0, err
+		}
+	}
 	in := map[string]any{"job_id": jobID}
 	if len(opts.Only) > 0 {
 		in["only"] = opts.Only
@@ -49,6 +56,29 @@ func Start(ctx context.Context, c *client.Client, jobID int64, opts Options) (in
 		RunID int64 `json:"run_id"`
 	}
 	return out.RunID, c.Do(ctx, "POST", "/api/2.2/jobs/run-now", in, &out)
+}
+
+// endRuns cancels a job's runs and waits until none is going on.
+func endRuns(ctx context.Context, c *client.Client, jobID int64) error {
+	if err := c.Do(ctx, "POST", "/api/2.2/jobs/runs/cancel-all", map[string]any{"job_id": jobID}, nil); err != nil {
+		return err
+	}
+	for {
+		var active struct {
+			Runs []struct {
+				RunID int64 `json:"run_id"`
+			} `json:"runs"`
+		}
+		err := c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/runs/list?job_id=%d&active_only=true", jobID), nil, &active)
+		if err != nil || len(active.Runs) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the end of run %d: %w", active.Runs[0].RunID, ctx.Err())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // Result is how a run ended.

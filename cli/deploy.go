@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wherry-ml/wherry/bundle"
+	"github.com/wherry-ml/wherry/bundle/config"
+	"github.com/wherry-ml/wherry/bundle/deploy"
+	"github.com/wherry-ml/wherry/client"
+)
+
+func bundleCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "bundle",
+		Short: "Validate, plan, deploy, run and destroy a databricks.yml bundle",
+		Long: `Works with the bundle in the working directory or above it (databricks.yml). Every target goes to the wherry
+installation on this machine, whatever workspace.host says; nothing else is contacted.`,
+	}
+	c.AddCommand(validateCommand(), planCommand(), deployCommand(), bundleRunCommand(), summaryCommand(), destroyCommand(),
+		openCommand(), initCommand(), generateCommand())
+	return c
+}
+
+func validateCommand() *cobra.Command {
+	f := &bundleFlags{}
+	c := &cobra.Command{
+		Use:   "validate",
+		Short: "Check the bundle, without a server",
+		Long:  "Reads the bundle with its includes, target, variables, references and files, and tells everything that is wrong with it at once, by file, line and column. Needs no sign-in and no server.",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			errOut := c.ErrOrStderr()
+			if f.json() {
+				errOut = io.Discard
+			}
+			b, err := f.load(c.Context(), errOut, "")
+			if b == nil {
+				return err
+			}
+			if f.json() {
+				return errors.Join(err, printJSON(c.OutOrStdout(), validated(b)))
+			}
+			if err != nil {
+				return err
+			}
+			files, err := b.Files()
+			if err != nil {
+				return err
+			}
+			resources := b.Resources()
+			fmt.Fprintf(c.OutOrStdout(), "bundle %s, target %s: ok, %d %s, %d %s\n", b.Name, b.Target, len(resources), plural(len(resources), "resource"), len(files), plural(len(files), "file"))
+			return nil
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&f.force, "force", false, "accept another Git branch than the target names")
+	return c
+}
+
+// validated is validate's JSON document.
+func validated(b *bundle.Bundle) map[string]any {
+	doc := map[string]any{
+		"bundle": b.Name, "target": b.Target, "mode": b.Mode, "workspace": b.Workspace, "git": b.Git, "valid": !b.Problems.Failed(),
+		"problems": slices.Concat([]config.Problem{}, b.Problems.List()),
+	}
+	if b.Config != nil {
+		doc["resources"] = b.Config.Get("resources").Plain()
+	}
+	return doc
+}
+
+func planCommand() *cobra.Command {
+	f := &bundleFlags{}
+	c := f.command(&cobra.Command{
+		Use:   "plan",
+		Short: "Show what a deploy would change, field by field",
+		Args:  cobra.NoArgs,
+	}, func(c *cobra.Command, cl *client.Client, b *bundle.Bundle) error {
+		plan, err := deploy.Plan(c.Context(), cl, b, f.deployOptions(c, b))
+		if err != nil {
+			return err
+		}
+		return f.print(c, cl, b, plan, func(w io.Writer) { deploy.Print(w, plan) })
+	})
+	f.addDeploy(c)
+	return c
+}
+
+func deployCommand() *cobra.Command {
+	f := &bundleFlags{}
+	plan := ""
+	c := f.command(&cobra.Command{
+		Use:   "deploy",
+		Short: "Deploy the bundle, whole or not at all",
+		Long: `Uploads what changed and makes files and resources live in one go. If anything fails, what was deployed before stays
+as it was. A deploy with nothing to do uploads nothing.`,
+		Args: cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			if plan != "" {
+				return notYet("bundle deploy --plan", "wherry bundle deploy makes its own plan")
+			}
+			return nil
+		},
+	}, func(c *cobra.Command, cl *client.Client, b *bundle.Bundle) error {
+		report, err := deploy.Deploy(c.Context(), cl, b, f.deployOptions(c, b))
+		if err != nil {
+			return err
+		}
+		return f.print(c, cl, b, report, func(w io.Writer) { deploy.PrintReport(w, report) })
+	})
+	f.addDeploy(c)
+	c.Flags().StringVar(&plan, "plan", "", "deploy by a plan that was written before (not supported yet)")
+	return c
+}
+
+func summaryCommand() *cobra.Command {
+	f := &bundleFlags{}
+	return f.command(&cobra.Command{
+		Use:   "summary",
+		Short: "Show what is deployed, with ids and pages",
+		Args:  cobra.NoArgs,
+	}, func(c *cobra.Command, cl *client.Client, b *bundle.Bundle) error {
+		s, err := deploy.Summary(c.Context(), cl, b.Workspace.Root)
+		if err != nil {
+			return err
+		}
+		return f.print(c, cl, b, s, func(w io.Writer) { deploy.PrintSummary(w, cl.URL, b, s) })
+	})
+}
+
+func destroyCommand() *cobra.Command {
+	f := &bundleFlags{}
+	c := f.command(&cobra.Command{
+		Use:   "destroy",
+		Short: "Take away what the bundle deployed",
+		Long:  "Deletes the resources that deploys of this bundle and target made, and the deployed files. What was there before and was only taken into the bundle stays, and so does the history.",
+		Args:  cobra.NoArgs,
+	}, f.destroy)
+	c.Flags().BoolVar(&f.approve, "auto-approve", false, "delete without asking")
+	c.Flags().BoolVar(&f.forceLock, "force-lock", false, "take the lock of a deployer that went away")
+	return c
+}
+
+func (f *bundleFlags) destroy(c *cobra.Command, cl *client.Client, b *bundle.Bundle) error {
+	s, err := deploy.Summary(c.Context(), cl, b.Workspace.Root)
+	if err != nil {
+		return err
+	}
+	if s.DeploymentID == "" {
+		fmt.Fprintf(c.OutOrStdout(), "nothing is deployed to %s\n", b.Workspace.Root)
+		return nil
+	}
+	what := fmt.Sprintf("this deletes %d %s", len(s.Resources), plural(len(s.Resources), "resource"))
+	if !f.approve && !confirm(c, what) {
+		return &ExitError{Code: 1, Message: fmt.Sprintf("not destroyed: %s; give --auto-approve", what)}
+	}
+	report, err := deploy.Destroy(c.Context(), cl, b.Workspace.Root, f.forceLock)
+	if err != nil {
+		return err
+	}
+	if f.json() {
+		return printJSON(c.OutOrStdout(), report)
+	}
+	for _, change := range report.Resources {
+		deploy.PrintChange(c.OutOrStdout(), change)
+	}
+	fmt.Fprintf(c.OutOrStdout(), "destroyed %s\n", b.Workspace.Root)
+	return nil
+}
