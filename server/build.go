@@ -159,7 +159,7 @@ func (b *builder) work(context.Context) error {
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
 	}
 	api := jobsapi.New(b.runs, b.cfg.State)
-	api.Permit = permitJob(b.objects)
+	api.Permit = permitJob(b.files)
 	b.add(trigger.New(b.runs).Run, api.Routes()...)
 	b.add(scheduler.New(b.runs, work(b.runs)).Run)
 	b.files.Objects = permissionObjects(b.runs, b.tracking)

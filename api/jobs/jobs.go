@@ -19,8 +19,9 @@ import (
 type Service struct {
 	store *store.Store
 	dir   state.Dir
-	// Permit stores the access_control_list of a new job or run; nil ignores it.
-	Permit func(ctx context.Context, ws int64, jobID int64, list json.RawMessage) error
+	// Permit checks the access_control_list of a new job, and returns what stores
+	// it once there is a job; nil ignores lists.
+	Permit func(ctx context.Context, list json.RawMessage) (store func(jobID int64) error, err error)
 }
 
 // New returns the service.
@@ -144,14 +145,18 @@ func (s *Service) create(ctx context.Context, v version, in *wherry.JobSettings)
 	if err != nil {
 		return nil, err
 	}
+	permit := func(int64) error { return nil }
+	if s.Permit != nil && len(extra.ACL) > 0 {
+		if permit, err = s.Permit(ctx, extra.ACL); err != nil {
+			return nil, err
+		}
+	}
 	j := &wherry.Job{WorkspaceID: id.WorkspaceID, Creator: id.UserName, RunAs: runAs, Settings: *settings}
 	if err := s.store.Create(ctx, j); err != nil {
 		return nil, err
 	}
-	if s.Permit != nil && len(extra.ACL) > 0 {
-		if err := s.Permit(ctx, id.WorkspaceID, j.ID, extra.ACL); err != nil {
-			return nil, err
-		}
+	if err := permit(j.ID); err != nil {
+		return nil, err
 	}
 	return &jobID{wherry.Int64(j.ID)}, nil
 }

@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/wherry-ml/wherry"
-	"github.com/wherry-ml/wherry/api"
 )
 
 // maxOutput is how much of the logs (the end) and of a notebook's result (the
@@ -37,18 +36,9 @@ type outputOut struct {
 // output gives what a task run left. The id of a job run with one task means
 // that task.
 func (s *Service) output(ctx context.Context, in *runIn) (*outputOut, error) {
-	r, t, err := s.find(ctx, int64(in.RunID))
+	r, t, err := s.taskRun(ctx, int64(in.RunID), "Retrieving the output")
 	if err != nil {
 		return nil, err
-	}
-	if t == nil {
-		if len(r.Settings.Tasks) != 1 {
-			return nil, wherry.Errorf(wherry.CodeInvalidParameter, "Retrieving the output of runs with multiple tasks is not supported. "+
-				"Please retrieve the output of each individual task run instead.")
-		}
-		if t = r.Latest(r.Settings.Tasks[0].Key); t == nil {
-			return nil, wherry.Errorf(wherry.CodeInvalidParameter, "Run %d has no task run.", r.ID)
-		}
 	}
 	outputs, err := s.store.Outputs(ctx, r.ID)
 	if err != nil {
@@ -83,6 +73,22 @@ func (s *Service) output(ctx context.Context, in *runIn) (*outputOut, error) {
 	return out, err
 }
 
+// taskRun finds the task run that a caller of doing means.
+func (s *Service) taskRun(ctx context.Context, id int64, doing string) (*wherry.Run, *wherry.TaskRun, error) {
+	r, t, err := s.find(ctx, id)
+	if err != nil || t != nil {
+		return r, t, err
+	}
+	if len(r.Settings.Tasks) != 1 {
+		return nil, nil, wherry.Errorf(wherry.CodeInvalidParameter, "%s of runs with multiple tasks is not supported. "+
+			"Please retrieve the output of each individual task run instead.", doing)
+	}
+	if t = r.Latest(r.Settings.Tasks[0].Key); t == nil {
+		return nil, nil, wherry.Errorf(wherry.CodeInvalidParameter, "Run %d has no task run.", r.ID)
+	}
+	return r, t, nil
+}
+
 // head returns the first n bytes of text, not cutting a character.
 func head(text string, n int) (string, bool) {
 	if len(text) <= n {
@@ -111,8 +117,4 @@ func tail(name string) (text string, cut bool, err error) {
 	skip := max(0, info.Size()-maxOutput)
 	b, err := io.ReadAll(io.NewSectionReader(f, skip, maxOutput))
 	return strings.ToValidUTF8(string(b), "\uFFFD"), skip > 0, err
-}
-
-func (s *Service) export(context.Context, *runIn) (*api.Empty, error) {
-	return nil, wherry.NotImplemented("runs/export (the executed notebook is on the run's page)")
 }

@@ -226,9 +226,26 @@ func (s *Service) changePermissions(ctx context.Context, in *permissionsInput, k
 	return o.answer(o.withOwner(list)), nil
 }
 
+// CheckPermissions checks the permissions that come with a new object of a type
+// ("jobs").
+func CheckPermissions(objectType string, list []store.Access) error {
+	i := slices.IndexFunc(objectKinds, func(k objectKind) bool { return k.path == objectType })
+	_, err := objectKinds[i].check(list)
+	return err
+}
+
+// SetPermissions replaces the permissions of an object, as a PUT of them does.
+func (s *Service) SetPermissions(ctx context.Context, objectType, id string, list []store.Access) error {
+	_, err := s.setPermissions(ctx, &permissionsInput{Path: objectType + "/" + id, List: list})
+	return err
+}
+
 // check checks the entries of a request and counts the owners in it.
-func (o *object) check(list []store.Access) (owners int, err error) {
+func (o objectKind) check(list []store.Access) (owners int, err error) {
 	for _, a := range list {
+		if _, _, err := a.Principal(); err != nil {
+			return 0, err
+		}
 		if !slices.Contains(o.levels, a.Level) {
 			return 0, wherry.Errorf(wherry.CodeInvalidParameter, "permission_level %q is not one of a %s: %s", a.Level, o.name, strings.Join(o.levels, ", "))
 		}
