@@ -2,20 +2,80 @@ package workspace_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/wherry-ml/wherry/server/servertest"
 )
 
-// TestTerraformProvider sends what the Terraform provider databricks 1.128.0
-// was recorded to send for an apply and destroy of a scope, a secret, an ACL, a
-// folder, a notebook, a schema, a volume, grants and permissions, in that
-// order, and looks for what the provider reads from each answer.
-func TestTerraformProvider(t *testing.T) {
+// recorded is a line of testdata/terraform.txt.
+var recorded = regexp.MustCompile(`(?m)^(\S+) [^/]+(/\S*) -> (\d+) +UA=.* auth=(.*) body=(.*)$`)
+
+// TestTerraformRecording sends again what the real Terraform provider databricks
+// 1.128.0 sent to a small stub for an apply of a job and the plans after it. The
+// job's settings must come back as they were sent, or each plan shows a change.
+func TestTerraformRecording(t *testing.T) {
+	t.Parallel()
+	s := servertest.Start(t, nil)
+	lines := recorded.FindAllStringSubmatch(string(must(os.ReadFile("testdata/terraform.txt"))(t)), -1)
+	if len(lines) != 19 {
+		t.Fatalf("%d requests were read", len(lines))
+	}
+	job, sent := "77", ""
+	for _, line := range lines {
+		method, path, body := line[1], strings.ReplaceAll(line[2], "job_id=77", "job_id="+job), line[5]
+		status, header, answer := request(t, s, method, path, body)
+		if status != http.StatusOK || header.Get("X-Databricks-Org-Id") != "1" {
+			t.Fatalf("%s %s: %d, X-Databricks-Org-Id %q: %s", method, path, status, header.Get("X-Databricks-Org-Id"), answer)
+		}
+		switch {
+		case strings.HasSuffix(path, "/jobs/create"):
+			job, sent = field(answer, "job_id"), body
+		case strings.Contains(path, "/jobs/get?"):
+			same(t, []byte(sent), answer)
+		case strings.Contains(path, "/scim/v2/Me"):
+			if field(answer, "userName") != "admin@localhost" || field(answer, "id") == "" {
+				t.Errorf("%s: %s", path, answer)
+			}
+		case strings.HasSuffix(path, "/databricks-config"): // the stub had none, and answered 404
+			if field(answer, "host_type") != "WORKSPACE_HOST" {
+				t.Errorf("%s: %s", path, answer)
+			}
+		default:
+			t.Errorf("%s %s is in no case of this test", method, path)
+		}
+	}
+}
+
+// same wants each setting that was sent in an answer of jobs/get.
+func same(t *testing.T, sent, answer []byte) {
+	t.Helper()
+	var want map[string]any
+	var got struct {
+		Settings map[string]any `json:"settings"`
+	}
+	if err := errors.Join(json.Unmarshal(sent, &want), json.Unmarshal(answer, &got)); err != nil || len(want) == 0 {
+		t.Fatalf("sent %s: %v", sent, err)
+	}
+	for key, value := range want {
+		if !reflect.DeepEqual(got.Settings[key], value) {
+			t.Errorf("%s is %v, and was sent as %v", key, got.Settings[key], value)
+		}
+	}
+}
+
+// TestTerraformCalls makes calls that the provider's resources make, for a scope,
+// a secret, an ACL, a folder, a notebook, a schema, a volume, grants and
+// permissions, and looks for what the provider reads from each answer. The
+// requests are written by hand, no recording of them was kept.
+func TestTerraformCalls(t *testing.T) {
 	t.Parallel()
 	s := servertest.Start(t, nil)
 	values := map[string]string{} // $name in a later path or body
