@@ -65,7 +65,7 @@ func sameRoutes(t *testing.T, doc *openapi3.T) {
 				t.Errorf("%s is not in the document", key)
 			case op.Extensions["x-wherry-permission"] != string(rt.Permission):
 				t.Errorf("%s: permission %v, want %s", key, op.Extensions["x-wherry-permission"], rt.Permission)
-			case op.Summary != rt.Summary || len(op.Tags) != 1 || op.OperationID == "":
+			case op.Summary == "" || op.Summary != rt.Summary || len(op.Tags) != 1 || op.OperationID == "":
 				t.Errorf("%s: summary %q, tags %v, id %q", key, op.Summary, op.Tags, op.OperationID)
 			}
 		}

@@ -18,6 +18,8 @@ import (
 	"github.com/wherry-ml/wherry/store"
 )
 
+var variable = regexp.MustCompile(`\{[^}]*\}`)
+
 // callers returns a token of each kind of caller; anonymous has none.
 func callers(t *testing.T, s *servertest.Server) map[string]string {
 	t.Helper()
@@ -54,7 +56,6 @@ func callers(t *testing.T, s *servertest.Server) map[string]string {
 func TestPermissions(t *testing.T) {
 	s := servertest.Start(t, nil)
 	tokens := callers(t, s)
-	variable := regexp.MustCompile(`\{[^}]*\}`)
 	for _, rt := range server.Table(t) {
 		methods := []string{rt.Method}
 		if rt.Method == "" {
@@ -166,6 +167,25 @@ func TestUnsupported(t *testing.T) {
 		if a.status != http.StatusNotImplemented || !strings.Contains(a.body, c.feature) {
 			t.Errorf("%s %s %s: %d %s, want 501 naming %q", c.method, c.path, c.body, a.status, a.body, c.feature)
 		}
+	}
+	named := 0
+	for _, rt := range server.Table(t) {
+		feature, ok := strings.CutPrefix(rt.Summary, "Not supported: ")
+		if !ok {
+			continue
+		}
+		named++
+		method := rt.Method
+		if method == "" {
+			method = "GET"
+		}
+		path := variable.ReplaceAllString(strings.ReplaceAll(rt.Path, "/{path...}", "/Volumes/a/b/c"), "7")
+		if a := ask(t, s, method, path, "", s.Token); a.status != http.StatusNotImplemented || !strings.Contains(a.body, feature) {
+			t.Errorf("%s %s: %d %s, want 501 naming %q", method, path, a.status, a.body, feature)
+		}
+	}
+	if named < 20 {
+		t.Errorf("the table names %d routes that are not supported", named)
 	}
 	if a := ask(t, s, "GET", "/api/2.0/no-such-thing", "", s.Token); a.status != http.StatusNotFound || !json.Valid([]byte(a.body)) {
 		t.Errorf("an unknown path: %d %s", a.status, a.body)

@@ -148,20 +148,25 @@ func (s *Service) unsupportedRoutes() []api.Route {
 			return &map[string]any{field: []any{}}, nil
 		})
 	}
-	refuse := func(feature string) api.Handler {
-		return api.Raw(func(http.ResponseWriter, *http.Request) error { return wherry.NotImplemented(feature) })
-	}
 	return []api.Route{
 		{Method: "GET", Path: "/mlflow/traces", Permission: api.Read, Handler: none("traces"), Summary: "Traces: none"},
 		{Method: "POST", Path: "v3:/mlflow/traces/search", Permission: api.Read, Handler: none("traces"), Summary: "Traces: none"},
-		{Method: "POST", Path: "/mlflow/traces", Permission: api.Write, Handler: refuse("MLflow tracing")},
-		{Method: "POST", Path: "v3:/mlflow/traces", Permission: api.Write, Handler: refuse("MLflow tracing")},
-		{Method: "POST", Path: "v3:/mlflow/datasets/create", Permission: api.Write, Handler: refuse("MLflow evaluation datasets")},
+		refuse("POST", "/mlflow/traces", "MLflow tracing"),
+		refuse("POST", "v3:/mlflow/traces", "MLflow tracing"),
+		refuse("POST", "v3:/mlflow/datasets/create", "MLflow evaluation datasets"),
 		{Method: "POST", Path: "v3:/mlflow/datasets/search", Permission: api.Read, Handler: none("datasets"), Summary: "Evaluation datasets: none"},
 		{Method: "GET", Path: "v3:/mlflow/datasets/search", Permission: api.Read, Handler: none("datasets"), Summary: "Evaluation datasets: none"},
 		{Method: "GET", Path: "v3:/mlflow/scorers/list", Permission: api.Read, Handler: none("scorers"), Summary: "Scorers: none"},
-		{Method: "POST", Path: "v3:/mlflow/scorers/register", Permission: api.Write, Handler: refuse("MLflow scorers")},
+		refuse("POST", "v3:/mlflow/scorers/register", "MLflow scorers"),
 		{Method: "GET", Path: "/mlflow/webhooks", Permission: api.Read, Handler: none("webhooks"), Summary: "Webhooks: none"},
-		{Method: "POST", Path: "/mlflow/webhooks", Permission: api.Write, Handler: refuse("MLflow webhooks")},
+		refuse("POST", "/mlflow/webhooks", "MLflow webhooks"),
+	}
+}
+
+// refuse answers 501 for a feature that is not here.
+func refuse(method, path, feature string) api.Route {
+	return api.Route{
+		Method: method, Path: path, Permission: api.Write, Summary: "Not supported: " + feature,
+		Handler: api.Raw(func(http.ResponseWriter, *http.Request) error { return wherry.NotImplemented(feature) }),
 	}
 }

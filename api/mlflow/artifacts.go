@@ -5,28 +5,22 @@ import (
 	"net/http"
 	"path"
 
-	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
 	"github.com/wherry-ml/wherry/store/mlflow"
 )
 
 // proxyRoutes stream artifacts to and from our own store.
 func (s *Service) proxyRoutes() []api.Route {
-	multipart := api.Raw(func(http.ResponseWriter, *http.Request) error {
-		return wherry.NotImplemented("multipart artifact upload") // the client falls back to PUT
-	})
-	presigned := api.Raw(func(http.ResponseWriter, *http.Request) error {
-		return wherry.NotImplemented("presigned artifact URLs") // the client falls back to the proxy
-	})
 	return []api.Route{
 		{Method: "GET", Path: "/mlflow-artifacts/artifacts", Permission: api.Read, Handler: api.JSON(s.proxyList), Summary: "List artifacts"},
 		{Method: "GET", Path: "/mlflow-artifacts/artifacts/{path...}", Permission: api.Read, Handler: api.Raw(s.proxyGet), Summary: "Download an artifact"},
 		{Method: "PUT", Path: "/mlflow-artifacts/artifacts/{path...}", Permission: api.Write, Handler: api.Raw(s.proxyPut), Summary: "Upload an artifact"},
 		{Method: "DELETE", Path: "/mlflow-artifacts/artifacts/{path...}", Permission: api.Write, Handler: api.Raw(s.proxyDelete), Summary: "Delete artifacts"},
-		{Method: "POST", Path: "/mlflow-artifacts/mpu/create/{path...}", Permission: api.Write, Handler: multipart},
-		{Method: "POST", Path: "/mlflow-artifacts/mpu/complete/{path...}", Permission: api.Write, Handler: multipart},
-		{Method: "POST", Path: "/mlflow-artifacts/mpu/abort/{path...}", Permission: api.Write, Handler: multipart},
-		{Method: "GET", Path: "/mlflow-artifacts/presigned/{path...}", Permission: api.Read, Handler: presigned},
+		// The client falls back to PUT and to the proxy.
+		refuse("POST", "/mlflow-artifacts/mpu/create/{path...}", "multipart artifact upload"),
+		refuse("POST", "/mlflow-artifacts/mpu/complete/{path...}", "multipart artifact upload"),
+		refuse("POST", "/mlflow-artifacts/mpu/abort/{path...}", "multipart artifact upload"),
+		refuse("GET", "/mlflow-artifacts/presigned/{path...}", "presigned artifact URLs"),
 		{Method: "POST", Path: "/mlflow/upload-artifact", Permission: api.Write, Handler: api.Raw(s.uploadArtifact), Summary: "Upload a run's artifact (web UI)"},
 	}
 }

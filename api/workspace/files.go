@@ -46,7 +46,7 @@ func (s *Service) filesRoutes() (routes []api.Route) {
 	add("PUT", "files", "Write a file", api.Write, false, s.putFile)
 	add("DELETE", "files", "Delete a file", api.Write, false, s.deleteFile)
 	// The SDKs fall back to one PUT when this is not there.
-	add("POST", "files", "Not supported: uploads in parts", api.Write, false, func(http.ResponseWriter, *http.Request, string, bool) error {
+	add("POST", "files", "Not supported: uploading a file in parts", api.Write, false, func(http.ResponseWriter, *http.Request, string, bool) error {
 		return wherry.NotImplemented("uploading a file in parts")
 	})
 	add("GET", "directories", "List a directory (HEAD: is there one)", api.Read, true, s.getDirectory)
