@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // the "pgx" driver
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the "sqlite" driver
@@ -74,10 +75,24 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := db.migrate(ctx); err != nil {
+		err = fmt.Errorf("open store %s://%s%s: %w", u.Scheme, u.Host, u.Path, advise(err)) // without the password
 		return nil, errors.Join(err, db.read.Close(), db.write.Close())
 	}
 	go db.writer()
 	return db, nil
+}
+
+// advise says what to do about a database that does not open.
+func advise(err error) error {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return fmt.Errorf("%w: start PostgreSQL there, or name another database", err)
+	}
+	var lite interface{ Code() int }
+	// 11 SQLITE_CORRUPT, 26 SQLITE_NOTADB
+	if errors.As(err, &lite) && (lite.Code() == 11 || lite.Code() == 26) {
+		return fmt.Errorf("%w: the file is damaged; put a copy in its place, or name another directory with --state", err)
+	}
+	return err
 }
 
 func (db *DB) openSQLite(path string) (err error) {
