@@ -100,7 +100,10 @@ func disk(dir state.Dir) Check {
 	for unix.Statfs(at, &st) != nil && at != filepath.Dir(at) {
 		at = filepath.Dir(at)
 	}
-	free := st.Bavail * uint64(st.Bsize) // its type differs between systems
+	return diskCheck(at, st.Bavail*uint64(st.Bsize)) // their types differ between systems
+}
+
+func diskCheck(at string, free uint64) Check {
 	c := Check{"disk", OK, fmt.Sprintf("%d GB free at %s", free>>30, at), ""}
 	if free < diskNeeded {
 		c.State, c.Fix = Limited, fmt.Sprintf("a set-up needs %d GB: free some, or name another --state and XDG_CACHE_HOME", diskNeeded>>30)
@@ -109,11 +112,12 @@ func disk(dir state.Dir) Check {
 }
 
 func memory() Check {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return Check{"memory", OK, "cannot be told on this system", ""}
-	}
-	for line := range strings.Lines(string(b)) {
+	info, _ := os.ReadFile("/proc/meminfo") // another system has none
+	return memoryCheck(string(info))
+}
+
+func memoryCheck(meminfo string) Check {
+	for line := range strings.Lines(meminfo) {
 		rest, ok := strings.CutPrefix(line, "MemTotal:")
 		if !ok {
 			continue

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -82,7 +83,7 @@ func (p *project) add(class string, at config.Pos, fix, format string, args ...a
 // noEffect are keys of jobs that are stored and do nothing, and why.
 var noEffect = map[string]string{
 	"email_notifications": "no e-mail is sent yet", "webhook_notifications": "no webhook is called yet", "notification_settings": "nothing is notified yet",
-	"health": "health rules are not watched yet", "continuous": "continuous jobs do not start by themselves yet", "triggers": "triggers do not fire yet",
+	"health": "health rules are not watched yet", "continuous": "continuous jobs do not start by themselves yet",
 }
 
 // noEffectCluster are keys of clusters.
@@ -103,20 +104,47 @@ func (p *project) bundle() {
 	if f := p.b.Config.Field("permissions"); f != nil {
 		p.add(NoEffect, f.At, "", "permissions are stored, and not enforced yet")
 	}
+	p.principals(p.b.Config)
+	own := p.own("schemas", "catalog_name", "name")
 	for _, r := range p.b.Resources() {
 		for _, key := range []string{"permissions", "grants"} {
 			if f := r.Value.Field(key); f != nil {
 				p.add(NoEffect, f.At, "", "%s: %s are stored, and not enforced yet", r.ID(), key)
 			}
 		}
+		p.principals(r.Value)
 		switch r.Type {
 		case "jobs":
 			p.job(r)
+		case "experiments":
+			p.folder(r.Value.Get("name"))
 		case "schemas", "volumes", "registered_models":
-			if v := r.Value.Get("catalog_name"); v.Text() != "" {
-				p.add(StoodIn, v.At, "", "catalog %s", v.Text())
+			catalog, schema := r.Value.Get("catalog_name"), r.Value.Get("schema_name")
+			if catalog.Text() != "" {
+				p.add(StoodIn, catalog.At, "", "catalog %s", catalog.Text())
+			}
+			if name := catalog.Text() + "." + schema.Text(); schema.Text() != "" && !strings.Contains(name, "${") && !own[name] {
+				p.add(StoodIn, schema.At, "", "schema %s", name)
 			}
 		}
+	}
+}
+
+// principals are those of run_as and permissions, but for who deploys.
+func (p *project) principals(v *config.Value) {
+	for _, who := range append([]*config.Value{v.Get("run_as")}, v.Get("permissions").List()...) {
+		for _, key := range []string{"user_name", "service_principal_name"} {
+			if name := who.Get(key); name.Text() != "" && name.Text() != p.b.User {
+				p.add(StoodIn, name.At, "", "principal %s", name.Text())
+			}
+		}
+	}
+}
+
+// folder is where an experiment is, unless it is the deployer's own.
+func (p *project) folder(name *config.Value) {
+	if dir := path.Dir(name.Text()); dir != "/" && dir != "." && dir != "/Shared" && !strings.HasPrefix(dir+"/", "/Users/"+p.b.User+"/") {
+		p.add(StoodIn, name.At, "", "folder %s", dir)
 	}
 }
 
@@ -189,13 +217,13 @@ func (p *project) sources() error {
 			written[r.Name] = true
 		}
 	}
-	own := p.own()
+	volumes, schemas := p.own("volumes", "catalog_name", "schema_name", "name"), p.own("schemas", "catalog_name", "name")
 	for _, r := range refs {
 		p.source = r
 		at := config.Pos{File: r.File, Line: r.Line, Column: r.Column}
 		switch r.Kind {
 		case source.Feature:
-			p.add(WontRun, at, "", "%s does not work here", r.Name)
+			p.add(WontRun, at, "", "not supported: %s", r.Name)
 		case source.Dataset:
 			p.add(Supply, at, "put the data into a volume or table of your own and name that", "%s exists only on Databricks", r.Name)
 		case source.Secret:
@@ -203,9 +231,13 @@ func (p *project) sources() error {
 				p.add(Supply, at, "wherry stand-in secret "+r.Name, "secret %s", r.Name)
 			}
 		case source.Volume:
-			p.volume(r, at, own, answers)
+			p.volume(r, at, volumes, answers)
 		case source.Table:
-			if len(strings.Split(r.Name, ".")) == 3 && !r.Write && !written[r.Name] && !answers.Has(source.Table, r.Name) {
+			schema := r.Name[:max(0, strings.LastIndex(r.Name, "."))]
+			if r.Write && strings.Contains(schema, ".") && !schemas[schema] {
+				p.add(StoodIn, at, "", "schema %s", schema)
+			}
+			if strings.Contains(schema, ".") && !r.Write && !written[r.Name] && !answers.Has(source.Table, r.Name) {
 				p.add(Supply, at, "wherry stand-in table "+r.Name+" FILE", "table %s is read and nothing here writes it", r.Name)
 			}
 		case source.Catalog:
@@ -215,13 +247,15 @@ func (p *project) sources() error {
 	return nil
 }
 
-// own are the volumes that the bundle makes.
-func (p *project) own() map[string]bool {
+// own are the full names of what the bundle makes of a type.
+func (p *project) own(kind string, fields ...string) map[string]bool {
 	own := map[string]bool{}
 	for _, r := range p.b.Resources() {
-		if r.Type == "volumes" {
-			own[r.Value.Get("catalog_name").Text()+"."+r.Value.Get("schema_name").Text()+"."+r.Value.Get("name").Text()] = true
+		var parts []string
+		for _, field := range fields {
+			parts = append(parts, r.Value.Get(field).Text())
 		}
+		own[strings.Join(parts, ".")] = r.Type == kind || own[strings.Join(parts, ".")]
 	}
 	return own
 }
