@@ -31,9 +31,9 @@ var layers = [][]string{
 	{"api/..."},
 	{"ui"},
 	{"server"},
-	{"server/servertest", "demo", "doctor"},
+	{"server/servertest", "demo", "doctor", "story/site"},
 	{"cli"},
-	{"cmd/...", "bench", "environment/worker", "story"},
+	{"cmd/...", "bench", "environment/worker", "story/..."},
 }
 
 // sameLayer are imports within a layer that are meant.

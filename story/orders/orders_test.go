@@ -1,37 +1,33 @@
 //go:build linux
 
-package story_test
+package orders_test
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/wherry-ml/wherry/bundle/run"
-	"github.com/wherry-ml/wherry/environment"
+	"github.com/wherry-ml/wherry/story/site"
 )
 
 // TestOrders runs examples/orders unchanged: a wheel on serverless compute, a
 // stream into a table, nested %run, MERGE, a SQL notebook and notebook.run.
 // The second batch changes rows of the first.
 func TestOrders(t *testing.T) {
-	environment.ForTest(t)
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	s := newSite(ctx, t)
-	s.work = filepath.Join(t.TempDir(), "orders")
-	if err := os.CopyFS(s.work, os.DirFS("../examples/orders")); err != nil {
+	s := site.New(t)
+	s.Work = filepath.Join(t.TempDir(), "orders")
+	if err := os.CopyFS(s.Work, os.DirFS("../../examples/orders")); err != nil {
 		t.Fatal(err)
 	}
-	s.up()
+	s.Up()
 	for _, want := range []struct {
 		batch, revenue    string
 		orders, cancelled int
 	}{{"1", "127711.30", 480, 7}, {"2", "252627.60", 880, 44}} {
 		var result run.Result
-		s.json(s.start("run", "--state", string(s.dir), "-o", "json", "--params", "batch="+want.batch), &result)
+		s.JSON(s.Start("run", "--state", string(s.Dir), "-o", "json", "--params", "batch="+want.batch), &result)
 		if result.State != "SUCCESS" || len(result.Tasks) != 5 {
 			t.Fatalf("batch %s: %+v", want.batch, result)
 		}

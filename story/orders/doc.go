@@ -1,0 +1,3 @@
+// Package orders tests `wherry run` on the project examples/orders, as it is,
+// with the built binary.
+package orders
