@@ -61,21 +61,11 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer lock.Close()
-	listener, err := listen(cfg.Listen, "--listen")
+	ports, err := openPorts(cfg)
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
-	storageListener, err := listen(cfg.StorageListen, "--storage-listen")
-	if err != nil {
-		return err
-	}
-	defer storageListener.Close()
-	proxyListener, err := listenProxy(cfg)
-	if err != nil {
-		return err
-	}
-	defer proxyListener.Close()
+	defer ports.close()
 
 	db, err := store.Open(ctx, cfg.databaseURL())
 	if err != nil {
@@ -87,25 +77,22 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer held.release(ctx)
-	info := Info{
-		URL: "http://" + listener.Addr().String(), StorageURL: "http://" + storageListener.Addr().String(),
-		ProxyURL: "http://" + proxyListener.Addr().String(), PID: os.Getpid(),
-	}
+	info := ports.info()
 	sys, err := build(ctx, cfg, db, held.epoch, info)
 	if err != nil {
 		return err
 	}
+	if err := writeInfo(cfg.State, info); err != nil {
+		return err
+	}
 
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serve(ctx, sys.web, listener) })
-	g.Go(func() error { return serve(ctx, sys.storage, storageListener) })
-	g.Go(func() error { return sys.proxy.Run(ctx, proxyListener) })
+	g.Go(func() error { return serve(ctx, sys.web, ports.web) })
+	g.Go(func() error { return serve(ctx, sys.storage, ports.storage) })
+	g.Go(func() error { return sys.proxy.Run(ctx, ports.proxy) })
 	g.Go(func() error { return held.keep(ctx, cfg.Renew) })
 	for _, loop := range sys.loops {
 		g.Go(func() error { return loop(ctx) })
-	}
-	if err := writeInfo(cfg.State, info); err != nil {
-		return err
 	}
 	slog.Info("serving", "url", info.URL, "storage", info.StorageURL, "state", string(cfg.State))
 	if cfg.Ready != nil {
@@ -119,6 +106,42 @@ func (c Config) databaseURL() string {
 		return c.Database
 	}
 	return "sqlite://" + c.State.Path("wherry.db")
+}
+
+// listeners are the server's ports, open from its start on: who comes before it
+// serves waits a moment.
+type listeners struct{ web, storage, proxy net.Listener }
+
+// openPorts opens all or none.
+func openPorts(cfg Config) (p listeners, err error) {
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.web, err = listen(cfg.Listen, "--listen"); err != nil {
+		return p, err
+	}
+	if p.storage, err = listen(cfg.StorageListen, "--storage-listen"); err != nil {
+		return p, err
+	}
+	p.proxy, err = listenProxy(cfg)
+	return p, err
+}
+
+func (p listeners) close() {
+	for _, l := range []net.Listener{p.web, p.storage, p.proxy} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+func (p listeners) info() Info {
+	return Info{
+		URL: "http://" + p.web.Addr().String(), StorageURL: "http://" + p.storage.Addr().String(),
+		ProxyURL: "http://" + p.proxy.Addr().String(), PID: os.Getpid(),
+	}
 }
 
 // listenProxy opens the proxy's port. Programs outside of sandboxes have it in

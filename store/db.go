@@ -151,10 +151,33 @@ func (db *DB) migrate(ctx context.Context) error {
 	if newest := sources[len(sources)-1].Version; have > newest {
 		return fmt.Errorf("the database has schema version %d and this wherry knows versions up to %d: use the newer wherry that made it, or another --state directory", have, newest)
 	}
+	if have > 0 && have < sources[len(sources)-1].Version {
+		if err := db.notInUse(ctx); err != nil {
+			return err
+		}
+	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
+}
+
+// notInUse refuses to change the schema under another server. With SQLite the
+// lock of the state directory has kept it away.
+func (db *DB) notInUse(ctx context.Context) error {
+	if db.Dialect == SQLite {
+		return nil
+	}
+	var holder string
+	err := db.write.QueryRowContext(ctx, `SELECT holder FROM lease WHERE name = 'server'
+		AND expires_at > CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)`).Scan(&holder)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return fmt.Errorf("a server of an older version (%s) uses this database: stop it before a newer one; if it is gone, try again in half a minute", holder)
 }
 
 // Close waits for the running transactions and closes the database.

@@ -69,3 +69,35 @@ func TestLease(t *testing.T) {
 		wantEpoch(5)(take("b", false))
 	})
 }
+
+// TestNoMigrationUnderAServer: a newer version leaves the schema alone while an
+// older one's server runs.
+func TestNoMigrationUnderAServer(t *testing.T) {
+	url := storetest.Postgres(t)
+	db, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	epoch, err := db.TakeLease(t.Context(), "server", "elsewhere", time.Minute, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Write(t.Context(), func(tx *store.Tx) error { // the database of an older version
+		_, err := tx.Exec(`DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const refusal = "a server of an older version (elsewhere) uses this database: stop it"
+	if _, err := store.Open(t.Context(), url); err == nil || !strings.Contains(err.Error(), refusal) {
+		t.Errorf("opened beside a server: %v", err)
+	}
+	if err := db.ReleaseLease(t.Context(), "server", epoch); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(t.Context(), url); err == nil || strings.Contains(err.Error(), refusal) { // it did try: what the migration makes is there
+		t.Errorf("opened after the server's end: %v", err)
+	}
+}
