@@ -70,6 +70,16 @@ func (h rawHandler) types() (in, out any) { return nil, nil }
 
 func (h rawHandler) serve(w http.ResponseWriter, r *http.Request) error { return h(w, r) }
 
+// As tells OpenAPI what a Raw handler takes and answers, both JSON.
+func As[In, Out any](h Handler) Handler { return described{h, new(In), new(Out)} }
+
+type described struct {
+	Handler
+	in, out any
+}
+
+func (h described) types() (in, out any) { return h.in, h.out }
+
 // Decode fills in from the request as JSON describes.
 func Decode(r *http.Request, in any) error {
 	if r.Body != nil && r.Method != http.MethodGet && r.Method != http.MethodHead {

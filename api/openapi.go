@@ -149,7 +149,11 @@ func (d *document) operation(rt Route, method string) (path string, op *operatio
 	} else if t != reflect.TypeFor[Empty]() {
 		op.Body = &body{map[string]media{"application/json": {d.schema(t)}}}
 	}
-	op.Responses["200"] = &response{Description: "done", Content: map[string]media{"application/json": {d.schema(reflect.TypeOf(out).Elem())}}}
+	status := "200"
+	if _, ok := rt.Handler.(described); ok {
+		status = "2XX"
+	}
+	op.Responses[status] = &response{Description: "done", Content: map[string]media{"application/json": {d.schema(reflect.TypeOf(out).Elem())}}}
 	return path, op
 }
 

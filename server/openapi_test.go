@@ -86,6 +86,10 @@ func schemasOfJobs(t *testing.T, doc *openapi3.T) {
 	if p := list.Parameters.GetByInAndName("query", "limit"); p == nil || !p.Schema.Value.Type.Is("integer") {
 		t.Errorf("jobs/list has the parameters %v", list.Parameters)
 	}
+	deploy := doc.Paths.Value("/api/wherry/deployments/deploy").Post
+	if deploy.RequestBody.Value.Content["application/json"] == nil || deploy.Responses.Value("2XX").Value.Content["application/json"].Schema.Value.Properties["deployment_id"] == nil {
+		t.Errorf("a deploy takes and answers something else")
+	}
 	files := doc.Paths.Value("/api/2.0/fs/files/{path}").Get
 	if p := files.Parameters.GetByInAndName("path", "path"); p == nil || !p.Required {
 		t.Errorf("fs/files has the parameters %v", files.Parameters)
@@ -123,7 +127,10 @@ func answers(t *testing.T, s *servertest.Server, doc *openapi3.T) {
 		{"POST", "/api/2.0/mlflow/runs/create", `{"experiment_id": "0", "start_time": 1}`},
 		{"POST", "/api/2.0/mlflow/runs/search", `{"experiment_ids": ["0"]}`},
 		{"POST", "/oidc/v1/token", `{}`},
+		{"GET", "/api/2.0/preview/scim/v2/Me", ""},
+		{"POST", "/api/2.0/preview/scim/v2/Users", `{"userName": "ann@example.com"}`},
 		{"GET", "/api/2.0/preview/scim/v2/Users/99", ""},
+		{"POST", "/api/wherry/deployments/plan", `{}`},
 		{"GET", "/api/wherry/trace?kind=job_run&id=1", ""},
 	} {
 		req := request(t, s.URL+c.path, c.method, c.body, s.Token)

@@ -52,10 +52,10 @@ func (s *Service) Routes() []api.Route {
 	const own = "/api/wherry/deployments/"
 	return append([]api.Route{
 		{Method: "GET", Path: own + "host", Permission: api.SignedIn, Summary: "Who is signed in, and where", Handler: api.JSON(s.host)},
-		{Method: "POST", Path: own + "plan", Permission: api.Write, Summary: "Compare a bundle with what is deployed", Handler: api.Raw(s.servePlan)},
+		{Method: "POST", Path: own + "plan", Permission: api.Write, Summary: "Compare a bundle with what is deployed", Handler: api.As[deployment.Request, deployment.Plan](api.Raw(s.servePlan))},
 		{Method: "PUT", Path: own + "blobs/{sha256}", Permission: api.Write, Summary: "Take in a file by its content", Handler: api.Raw(s.putBlob)},
-		{Method: "POST", Path: own + "deploy", Permission: api.Write, Summary: "Deploy a bundle, whole or not at all", Handler: api.Raw(s.serveDeploy)},
-		{Method: "POST", Path: own + "destroy", Permission: api.Write, Summary: "Take a deployed bundle away", Handler: api.Raw(s.serveDestroy)},
+		{Method: "POST", Path: own + "deploy", Permission: api.Write, Summary: "Deploy a bundle, whole or not at all", Handler: api.As[deployment.Request, deployment.Report](api.Raw(s.serveDeploy))},
+		{Method: "POST", Path: own + "destroy", Permission: api.Write, Summary: "Take a deployed bundle away", Handler: api.As[deployment.Destroy, deployment.Report](api.Raw(s.serveDestroy))},
 		{Method: "GET", Path: own + "summary", Permission: api.Read, Summary: "What is deployed to a root path", Handler: api.JSON(s.summary)},
 		{Method: "GET", Path: own + "stand-ins", Permission: api.Read, Summary: "List stand-ins", Handler: api.JSON(s.standIns)},
 	}, s.publicRoutes()...)

@@ -17,6 +17,9 @@ type API struct{ db *store.DB }
 // New returns the API.
 func New(db *store.DB) *API { return &API{db: db} }
 
+// resource is a SCIM document as it is answered.
+type resource = map[string]any
+
 // Routes is the part of the workspace API.
 func (a *API) Routes() []api.Route {
 	const base = "/api/2.0/preview/scim/v2"
@@ -25,21 +28,21 @@ func (a *API) Routes() []api.Route {
 	const proxied = "/api/2.0/accounts/servicePrincipals/{id}/credentials/secrets"
 	user, service := kinds[0], kinds[1]
 	return []api.Route{
-		{Method: "GET", Path: base + "/Me", Permission: api.SignedIn, Family: family, Summary: "Who the caller is", Handler: api.Raw(a.me)},
-		{Method: "GET", Path: base + "/Users", Permission: api.Read, Family: family, Summary: "List users", Handler: api.Raw(a.list(user))},
-		{Method: "POST", Path: base + "/Users", Permission: api.Admin, Family: family, Summary: "Create a user", Handler: api.Raw(a.create(user))},
-		{Method: "GET", Path: base + "/Users/{id}", Permission: api.Read, Family: family, Summary: "Get a user", Handler: api.Raw(a.get(user))},
-		{Method: "PUT", Path: base + "/Users/{id}", Permission: api.Admin, Family: family, Summary: "Replace a user", Handler: api.Raw(a.replace(user))},
-		{Method: "PATCH", Path: base + "/Users/{id}", Permission: api.Admin, Family: family, Summary: "Change a user", Handler: api.Raw(a.patch(user))},
+		{Method: "GET", Path: base + "/Me", Permission: api.SignedIn, Family: family, Summary: "Who the caller is", Handler: api.As[api.Empty, resource](api.Raw(a.me))},
+		{Method: "GET", Path: base + "/Users", Permission: api.Read, Family: family, Summary: "List users", Handler: api.As[api.Empty, resource](api.Raw(a.list(user)))},
+		{Method: "POST", Path: base + "/Users", Permission: api.Admin, Family: family, Summary: "Create a user", Handler: api.As[input, resource](api.Raw(a.create(user)))},
+		{Method: "GET", Path: base + "/Users/{id}", Permission: api.Read, Family: family, Summary: "Get a user", Handler: api.As[api.Empty, resource](api.Raw(a.get(user)))},
+		{Method: "PUT", Path: base + "/Users/{id}", Permission: api.Admin, Family: family, Summary: "Replace a user", Handler: api.As[input, resource](api.Raw(a.replace(user)))},
+		{Method: "PATCH", Path: base + "/Users/{id}", Permission: api.Admin, Family: family, Summary: "Change a user", Handler: api.As[operations, resource](api.Raw(a.patch(user)))},
 		{Method: "DELETE", Path: base + "/Users/{id}", Permission: api.Admin, Family: family, Summary: "Remove a user", Handler: api.Raw(a.remove(user))},
-		{Method: "GET", Path: base + "/ServicePrincipals", Permission: api.Read, Family: family, Summary: "List service principals", Handler: api.Raw(a.list(service))},
-		{Method: "POST", Path: base + "/ServicePrincipals", Permission: api.Admin, Family: family, Summary: "Create a service principal", Handler: api.Raw(a.create(service))},
-		{Method: "GET", Path: base + "/ServicePrincipals/{id}", Permission: api.Read, Family: family, Summary: "Get a service principal", Handler: api.Raw(a.get(service))},
-		{Method: "PUT", Path: base + "/ServicePrincipals/{id}", Permission: api.Admin, Family: family, Summary: "Replace a service principal", Handler: api.Raw(a.replace(service))},
-		{Method: "PATCH", Path: base + "/ServicePrincipals/{id}", Permission: api.Admin, Family: family, Summary: "Change a service principal", Handler: api.Raw(a.patch(service))},
+		{Method: "GET", Path: base + "/ServicePrincipals", Permission: api.Read, Family: family, Summary: "List service principals", Handler: api.As[api.Empty, resource](api.Raw(a.list(service)))},
+		{Method: "POST", Path: base + "/ServicePrincipals", Permission: api.Admin, Family: family, Summary: "Create a service principal", Handler: api.As[input, resource](api.Raw(a.create(service)))},
+		{Method: "GET", Path: base + "/ServicePrincipals/{id}", Permission: api.Read, Family: family, Summary: "Get a service principal", Handler: api.As[api.Empty, resource](api.Raw(a.get(service)))},
+		{Method: "PUT", Path: base + "/ServicePrincipals/{id}", Permission: api.Admin, Family: family, Summary: "Replace a service principal", Handler: api.As[input, resource](api.Raw(a.replace(service)))},
+		{Method: "PATCH", Path: base + "/ServicePrincipals/{id}", Permission: api.Admin, Family: family, Summary: "Change a service principal", Handler: api.As[operations, resource](api.Raw(a.patch(service)))},
 		{Method: "DELETE", Path: base + "/ServicePrincipals/{id}", Permission: api.Admin, Family: family, Summary: "Remove a service principal", Handler: api.Raw(a.remove(service))},
-		{Method: "GET", Path: base + "/Groups", Permission: api.Read, Family: family, Summary: "List groups: admins and users", Handler: api.Raw(a.groups)},
-		{Method: "GET", Path: base + "/Groups/{id}", Permission: api.Read, Family: family, Summary: "Get a group", Handler: api.Raw(a.group)},
+		{Method: "GET", Path: base + "/Groups", Permission: api.Read, Family: family, Summary: "List groups: admins and users", Handler: api.As[api.Empty, resource](api.Raw(a.groups))},
+		{Method: "GET", Path: base + "/Groups/{id}", Permission: api.Read, Family: family, Summary: "Get a group", Handler: api.As[api.Empty, resource](api.Raw(a.group))},
 		{Path: base + "/{rest...}", Permission: api.Admin, Family: family, Summary: "Other SCIM calls (not supported)", Handler: api.Raw(notSupported)},
 		{Method: "POST", Path: secrets, Permission: api.Admin, Summary: "Create a secret of a service principal", Handler: api.JSON(a.createSecret)},
 		{Method: "GET", Path: secrets, Permission: api.Admin, Summary: "List secrets of a service principal", Handler: api.JSON(a.listSecrets)},
