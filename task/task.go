@@ -16,8 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/agent/protocol"
 )
@@ -178,24 +176,6 @@ func (t *Task) request() (Request, error) {
 	}
 	r.Task, r.TaskFile = nil, filepath.Join(s.Inside, "task.json")
 	return r, os.WriteFile(filepath.Join(s.Folder, "task.json"), b, 0o644)
-}
-
-func pipe() (r, w *os.File, err error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, nil, fmt.Errorf("pipe: %w", err)
-	}
-	// The task may have another uid than we, and opens its output again as
-	// /dev/stderr; nobody else can get at a pipe.
-	if err := unix.Fchmod(fds[1], 0o666); err != nil {
-		return nil, nil, fmt.Errorf("pipe: %w", err)
-	}
-	// A larger pipe means fewer switches; it may be refused.
-	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, 256<<10)
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		return nil, nil, err
-	}
-	return os.NewFile(uintptr(fds[0]), "read"), os.NewFile(uintptr(fds[1]), "write"), nil
 }
 
 // copyOut spools stdout and stderr up to the limit, then reads on and drops.

@@ -61,24 +61,6 @@ const packetLimit = 96 << 10
 // task ran: the task may be given to another.
 var ErrGone = errors.New("the zygote has ended")
 
-// SocketPair returns a connected pair: ours in Go's poller, theirs to be
-// handed to a child.
-func SocketPair() (ours *net.UnixConn, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("socketpair: %w", err)
-	}
-	theirs = os.NewFile(uintptr(fds[1]), "control")
-	mine := os.NewFile(uintptr(fds[0]), "control")
-	defer mine.Close()
-	c, err := net.FileConn(mine)
-	if err != nil {
-		theirs.Close()
-		return nil, nil, err
-	}
-	return c.(*net.UnixConn), theirs, nil
-}
-
 // NewZygote serves the control socket until its other end is closed, which
 // closes Done.
 func NewZygote(conn *net.UnixConn) *Zygote {

@@ -257,7 +257,7 @@ func copyFile(from, to string, exec bool) error {
 // swap puts the folder next in the place of live, in one step, and leaves what
 // was there at next. It tells whether there was anything.
 func swap(next, live string) (had bool, err error) {
-	err = unix.Renameat2(unix.AT_FDCWD, next, unix.AT_FDCWD, live, unix.RENAME_EXCHANGE)
+	err = exchange(next, live)
 	switch {
 	case err == nil:
 		return true, state.SyncDir(filepath.Dir(live))

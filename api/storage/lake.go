@@ -176,7 +176,7 @@ func (l *lake) rename(from, to string, noReplace bool) error {
 		return err
 	}
 	defer dst.Close()
-	err = unix.Renameat2(int(src.Fd()), path.Base(from), int(dst.Fd()), path.Base(to), unix.RENAME_NOREPLACE)
+	err = renameNew(src, path.Base(from), dst, path.Base(to))
 	if errors.Is(err, unix.EEXIST) {
 		return fs.ErrExist
 	}
