@@ -86,7 +86,7 @@ func (w *work) findJava(ctx context.Context) error {
 	if w.uv != "" {
 		err = w.tool(ctx, w.tools, w.uv, "pip", "install", "--python", w.env.Python, "--target", target, "--require-hashes", "--requirement", lock)
 	} else {
-		err = w.tool(ctx, w.tools, w.pip(), "-m", "pip", "--progress-bar", "off", "install", "--target", target, "--upgrade", "--require-hashes", "--requirement", lock)
+		err = w.tool(ctx, w.tools, w.pip(), "-m", "pip", "install", "--progress-bar", "off", "--target", target, "--upgrade", "--require-hashes", "--requirement", lock)
 	}
 	if err != nil {
 		return fmt.Errorf("fetch a Java (or install one: apt install openjdk-17-jre-headless): %w", err)

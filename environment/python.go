@@ -203,7 +203,10 @@ func (w *work) installPackages(ctx context.Context) error {
 		// can be downloaded, only pyspark's wheel, which was built.
 		return w.tool(ctx, w.tools, w.uv, "cache", "prune", "--ci")
 	}
-	argv := append([]string{w.pip()}, w.pipArgs("install", "--require-hashes", "--requirement", lock)...)
+	argv := []string{w.pip(), "-m", "pip", "install", "--progress-bar", "off", "--require-hashes", "--requirement", lock}
+	if !w.base.EnsurePip {
+		argv = append(argv, "--target", w.sitePackages(), "--upgrade")
+	}
 	return w.tool(ctx, w.tools, argv...)
 }
 
@@ -213,13 +216,6 @@ func (w *work) pip() string {
 		return w.env.Python
 	}
 	return w.base.Path
-}
-
-func (w *work) pipArgs(args ...string) []string {
-	if !w.base.EnsurePip {
-		args = append(args, "--target", w.sitePackages(), "--upgrade")
-	}
-	return append([]string{"-m", "pip", "--progress-bar", "off"}, args...)
 }
 
 // lock writes an embedded lock where tools can read it.

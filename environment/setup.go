@@ -42,15 +42,30 @@ func Setup(ctx context.Context, worker []string, report func(Progress)) (*Enviro
 			return nil, err
 		}
 		if tries == 2 {
+			if diskFull(cache) { // so that the worker could not even say so
+				return nil, full(cache)
+			}
 			return nil, fmt.Errorf("set-up ended twice without a result; see %s", logFile(cache))
 		}
-		if err := startWorker(cache, worker); err != nil {
+		if err := startWorker(cache, worker); errors.Is(err, unix.ENOSPC) {
+			return nil, full(cache)
+		} else if err != nil {
 			return nil, err
 		}
 		if err := follow(ctx, cache, report); err != nil {
 			return nil, err
 		}
 	}
+}
+
+func full(cache string) error {
+	return advise("the disk is full: make room below %s, or set XDG_CACHE_HOME to a folder on another disk, and run `wherry setup` again", cache)
+}
+
+// diskFull tells whether not even a message can be written.
+func diskFull(cache string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(cache, &st) == nil && (st.Bavail*uint64(st.Bsize) < 1<<20 || st.Files > 0 && st.Ffree < 4)
 }
 
 func lockFile(cache string) string     { return filepath.Join(cache, "setup.lock") }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,7 +27,9 @@ const neededDisk = 4 << 30
 // Work does the set-up in this process. Setup starts it with the lock as file
 // 3; its output goes to the log.
 func Work(ctx context.Context) error {
-	unix.CloseOnExec(3) // The tools that run below must not hold the lock.
+	unix.CloseOnExec(3)    // The tools that run below must not hold the lock.
+	runtime.LockOSThread() // They end with this thread, where the system can do that.
+	defer runtime.UnlockOSThread()
 	cache, err := CacheDir()
 	if err != nil {
 		return err
@@ -118,7 +121,7 @@ func (w *work) explain(err error) string {
 	hint := "run `wherry setup` again once that is mended; it goes on where it stopped"
 	switch {
 	case errors.Is(err, syscall.ENOSPC) || bytes.Contains(log, []byte("No space left on device")):
-		hint = fmt.Sprintf("the disk is full: make room below %s, or set XDG_CACHE_HOME to a folder on another disk, and run `wherry setup` again", w.cache)
+		hint = full(w.cache).Error()
 	case offline(log):
 		hint = "the package index cannot be reached: check the network, or pip's index and proxy settings (`pip config list`), and run `wherry setup` again; it goes on where it stopped"
 	}
@@ -158,7 +161,7 @@ func (w *work) tool(ctx context.Context, env []string, argv ...string) error {
 	c.Dir = w.cache
 	r, pipe := io.Pipe()
 	c.Stdout, c.Stderr = pipe, pipe
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.SysProcAttr = toolAttr()
 	c.Cancel = func() error { return unix.Kill(-c.Process.Pid, unix.SIGKILL) }
 	last := make(chan string)
 	go func() {
