@@ -33,30 +33,34 @@ func TestMain(m *testing.M) {
 // scripts find as $STATE. Each script's bundle has a name of its own.
 func TestScripts(t *testing.T) {
 	environment.ForTest(t)
-	cache, err := environment.CacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := servertest.Start(t, nil)
 	testscript.Run(t, testscript.Params{
-		Dir:           "testdata/script",
-		UpdateScripts: *update,
-		Setup: func(env *testscript.Env) error {
-			for key, value := range map[string]string{
-				"STATE": string(s.State), "XDG_CACHE_HOME": filepath.Dir(cache), "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com",
-				"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com", "PATH": env.Getenv("PATH"),
-			} {
-				env.Setenv(key, value)
-			}
-			env.Defer(func() {
-				if err := endServer(filepath.Join(env.WorkDir, "st")); err != nil {
-					t.Error(err)
-				}
-			})
-			return nil
-		},
+		Dir: "testdata/script", UpdateScripts: *update, Setup: scriptEnv(s),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"stop": stopServer, "json": queryJSON, "keep": keepJSON, "api": callServer(s)},
 	})
+}
+
+// scriptEnv gives scripts the server's state directory, the set-up that there
+// is, and a name in Git.
+func scriptEnv(s *servertest.Server) func(*testscript.Env) error {
+	return func(env *testscript.Env) error {
+		cache, err := environment.CacheDir()
+		if err != nil {
+			return err
+		}
+		for key, value := range map[string]string{
+			"STATE": string(s.State), "XDG_CACHE_HOME": filepath.Dir(cache), "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com",
+			"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com", "PATH": env.Getenv("PATH"),
+		} {
+			env.Setenv(key, value)
+		}
+		env.Defer(func() {
+			if err := endServer(filepath.Join(env.WorkDir, "st")); err != nil {
+				env.T().Fatal(err)
+			}
+		})
+		return nil
+	}
 }
 
 // stopServer ends the server that a script had started: stop DIR.

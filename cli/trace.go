@@ -134,7 +134,7 @@ func title(n *graph.Node) string {
 	kind := strings.ReplaceAll(n.Kind, "_", " ")
 	switch {
 	case n.Kind == graph.TableVersion && p.Table != "":
-		return fmt.Sprintf("%s %s version %v %s", kind, p.Table, p.Version, p.Operation)
+		return strings.TrimSpace(fmt.Sprintf("%s %s version %v %s", kind, p.Table, p.Version, p.Operation))
 	case n.Kind == graph.TaskRun && p.TaskKey != "":
 		return fmt.Sprintf("%s %s %s", kind, n.Key, p.TaskKey)
 	case n.Kind == graph.JobRun && p.JobName != "":
