@@ -73,7 +73,7 @@ func (d *driver) start() error {
 	dir := filepath.Join(d.a.dir, protocol.RunDir, "driver"+strconv.Itoa(d.count))
 	cfg := spark.Config{
 		Env: env, Dir: dir, BoxDir: d.a.inside(dir), Cores: d.a.config.Cores, MemoryMB: d.a.config.MemoryMB, User: d.a.config.User,
-		Conf: d.a.config.SparkConf, TrustStore: d.a.config.TrustStore, TrustStorePassword: d.a.config.TrustStorePassword,
+		Conf: d.a.config.SparkConf, WorkerSocket: d.a.workerSocket(), TrustStore: d.a.config.TrustStore, TrustStorePassword: d.a.config.TrustStorePassword,
 	}
 	if !d.a.box.Isolated() {
 		cfg.Proxy = d.a.config.Proxy

@@ -93,12 +93,19 @@ func (a *Agent) startZygote() (*zygote, error) {
 	for k, v := range a.taskEnv(protocol.Task{}, a.box.Path(protocol.InsideRun)) {
 		c.Env = append(c.Env, k+"="+v)
 	}
+	c.Env = append(c.Env, "WHERRY_SPARK_DAEMON="+a.workerSocket())
 	p, err := a.box.Exec(c)
 	if err != nil {
 		_ = ours.Close()
 		return nil, fmt.Errorf("start %s: %w", a.config.Python, err)
 	}
 	return &zygote{Zygote: task.NewZygote(ours), process: p}, nil
+}
+
+// workerSocket is where the zygote forks Spark's Python workers, as the box
+// sees it.
+func (a *Agent) workerSocket() string {
+	return a.inside(filepath.Join(a.dir, protocol.RunDir, "workers"))
 }
 
 // inside is where the box shows a file of the agent's run folder.

@@ -61,6 +61,9 @@ func (c *Config) settings() map[string]string {
 		// Hadoop's default client for Azure knows no proxy.
 		s["spark.hadoop.fs.azure.networking.library"] = "JDK_HTTP_URL_CONNECTION"
 	}
+	if c.WorkerSocket != "" {
+		s["spark.python.daemon.module"] = "wherry_runtime.spark_daemon"
+	}
 	extensions := []string{deltaExtension}
 	for k, v := range c.Conf {
 		if k == "spark.sql.extensions" {

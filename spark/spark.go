@@ -36,6 +36,10 @@ type Config struct {
 
 	Conf map[string]string // the cluster's spark_conf; wins over our defaults
 
+	// WorkerSocket is where a zygote forks Python workers with their libraries
+	// imported, as the driver sees it; Spark starts its own if empty.
+	WorkerSocket string
+
 	TrustStore         string // PKCS12 with the installation's authority, as the driver sees it
 	TrustStorePassword string
 	Proxy              string // host:port of the egress proxy where there is no network namespace
@@ -112,6 +116,9 @@ func (c *Config) env() []string {
 		"HOME=" + c.Local,
 		"LANG=C.UTF-8",
 		"PYTHONHASHSEED=0",
+	}
+	if c.WorkerSocket != "" {
+		env = append(env, "WHERRY_SPARK_DAEMON="+c.WorkerSocket)
 	}
 	if c.User != "" {
 		env = append(env, "SPARK_USER="+c.User, "HADOOP_USER_NAME="+c.User)

@@ -9,6 +9,8 @@ Messages on fd 3 (SOCK_SEQPACKET), one JSON object each:
     reply    {"id", "pid", "error"?}  the task was taken; pid as seen by the box
     also     {"ready": true, "modules": [...]}   all preloading is done
 
+Spark's daemons of Python workers are forked from here too: see spark_daemon.
+
 Messages on a task's control socket (SOCK_SEQPACKET, or SOCK_STREAM with one line each):
 
     to the task    {"op": "interrupt"} | {"op": "kill"} | {"spark": {...}}; end of file means kill
@@ -33,7 +35,7 @@ import sys
 import time
 import warnings
 
-from wherry_runtime import hooks, hugepages, isolation, keeper
+from wherry_runtime import hooks, hugepages, isolation, keeper, spark_daemon
 
 CONTROL_FD = 3
 SPARES = 2
@@ -50,6 +52,7 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("numpy", "pandas"),
     ("pyarrow", "pyarrow.parquet", "pyarrow.dataset"),
     ("py4j.clientserver", "pyspark.sql", "pyspark.sql.functions", "pyspark.sql.pandas.types", "delta.tables"),
+    ("pyspark.daemon", "pyspark.worker"),
     ("matplotlib.pyplot", "matplotlib_inline.backend_inline"),
     ("scipy.stats", "sklearn", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics"),
     ("sklearn.pipeline", "sklearn.preprocessing", "sklearn.compose", "sklearn.model_selection"),
@@ -62,8 +65,8 @@ STAGES: tuple[tuple[str, ...], ...] = (
 class Zygote:
     """Keeps spares ready and imports while nothing asks for more."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self.control = control
+    def __init__(self, control: socket.socket, door: spark_daemon.Door | None) -> None:
+        self.control, self.door = control, door
         self.spares: dict[int, socket.socket] = {}
         self.children: set[int] = set()
         self.isolate = isolation_works()
@@ -103,7 +106,11 @@ class Zygote:
     def watch(self, timeout: float | None) -> bool:
         """Wait for spares to be taken; False if none was in that time."""
         links = list(self.spares.values())
-        ready = select.select(links, [], [], timeout)[0]
+        doors = [self.door.listener] if self.door else []
+        ready = select.select(links + doors, [], [], timeout)[0]
+        if self.door and self.door.listener in ready:
+            ready.remove(self.door.listener)
+            self.fork_daemon(self.door)
         for link in ready:
             pid = next(p for p, s in self.spares.items() if s is link)
             word = answer(link)
@@ -166,6 +173,16 @@ class Zygote:
         self.children.add(pid)
         self.spares[pid] = ours
         ours.send(str(pid).encode())
+
+    def fork_daemon(self, door: spark_daemon.Door) -> None:
+        """Fork a daemon of Spark's workers, in the box's own pid namespace: the
+        driver is to see it."""
+        inherited = [self.control.fileno(), *(s.fileno() for s in self.spares.values())]
+        if self.own_pid_ns >= 0:
+            inherited.append(self.own_pid_ns)
+        pid = door.answer(inherited)
+        if pid:
+            self.children.add(pid)
 
     def canary(self) -> bool:
         """Whether a fork of this process can still compute."""
@@ -254,7 +271,8 @@ def main() -> None:
     control = socket.socket(fileno=CONTROL_FD)
     os.set_inheritable(CONTROL_FD, False)
     light = os.environ.get("WHERRY_PRELOAD") == "light"
-    Zygote(control).run(STAGES[:2] if light else STAGES)
+    path = os.environ.pop(spark_daemon.SOCKET, "")
+    Zygote(control, spark_daemon.Door(path) if path else None).run(STAGES[:2] if light else STAGES)
 
 
 if __name__ == "__main__":
