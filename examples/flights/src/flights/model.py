@@ -14,7 +14,7 @@ SEED = 7
 
 def build_pipeline(max_iter: int = 80, learning_rate: float = 0.1) -> Pipeline:
     """A gradient-boosted classifier over encoded categories and plain numbers."""
-    encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, max_categories=200)
+    encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     columns = ColumnTransformer([("categories", encode, CATEGORICAL), ("numbers", "passthrough", NUMERIC)])
     model = HistGradientBoostingClassifier(
         max_iter=max_iter,
