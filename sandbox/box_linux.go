@@ -56,7 +56,7 @@ func Start(ctx context.Context, spec Spec) (*Box, error) {
 	if spec.Plain {
 		return startPlain(spec, "not asked for")
 	}
-	b, err := startIsolated(spec)
+	b, err := startIsolated(spec, newMapper)
 	if err == nil {
 		return b, nil
 	}
@@ -66,7 +66,7 @@ func Start(ctx context.Context, spec Spec) (*Box, error) {
 	return startPlain(spec, err.Error())
 }
 
-func startIsolated(spec Spec) (*Box, error) {
+func startIsolated(spec Spec, newIDs func() (*mapper, error)) (*Box, error) {
 	uid, gid := inside()
 	extra := map[string]string{"/etc/passwd": passwd(uid, gid), "/etc/group": group(gid), "/etc/hostname": "wherry\n"}
 	hosts := hostsFile(spec.Hosts)
@@ -79,7 +79,7 @@ func startIsolated(spec Spec) (*Box, error) {
 		}
 		view.Binds = append(append([]Bind(nil), view.Binds...), Bind{Src: spec.HostsFile, Dst: "/etc/hosts", ReadOnly: true})
 	}
-	ids, err := newMapper()
+	ids, err := newIDs()
 	defer ids.close()
 	var plan []step
 	if err == nil {
@@ -233,6 +233,7 @@ func (b *Box) awaitReady() error {
 	if r.Op != "ready" {
 		return errors.New(r.Error)
 	}
+	b.layers = append(b.layers, seccompLayer(r.Error))
 	for i, fd := range fds {
 		b.listeners = append(b.listeners, os.NewFile(uintptr(fd), b.spec.Listen[i]))
 	}

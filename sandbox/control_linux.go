@@ -31,7 +31,7 @@ type report struct {
 	PID    int    `json:"pid,omitempty"`
 	Code   int    `json:"code,omitempty"`
 	Signal int    `json:"signal,omitempty"`
-	Error  string `json:"error,omitempty"`
+	Error  string `json:"error,omitempty"` // of ready: why there is no filter of calls
 }
 
 // boot is what the first process is started with.

@@ -100,7 +100,11 @@ func (p *initProcess) start() error {
 	}
 	go p.reap()
 	go p.forwardSignals()
-	err = send(controlFD, report{Op: "ready"}, listeners)
+	ready := report{Op: "ready"}
+	if err := filterCalls(); err != nil { // a kernel without it: the layers say so
+		ready.Error = err.Error()
+	}
+	err = send(controlFD, ready, listeners)
 	for _, fd := range listeners { // the owner has them now
 		_ = unix.Close(fd)
 	}

@@ -44,7 +44,6 @@ func isolatedLayers(mapped bool, err error) []Layer {
 		{layerNetwork, true, "loopback only; the way out is wherry's proxy"},
 		{layerPrivilege, true, "set-uid programs give nothing"},
 		{layerLandlock, false, "not used: the mount view decides what is seen"},
-		{layerSeccomp, false, "not used yet"},
 	}
 }
 
@@ -55,7 +54,14 @@ func plainLayers(reason string) []Layer {
 		{layerProcesses, false, "needs namespaces; tasks end by a walk through their descendants"},
 		{layerNetwork, false, "needs namespaces; programs may ignore the proxy variables and reach the network"},
 		{layerPrivilege, true, "set-uid programs give nothing"},
-		{layerLandlock, false, "not used yet"},
-		{layerSeccomp, false, "not used yet"},
+		{layerLandlock, false, "not used"},
 	}
+}
+
+// seccompLayer tells of the filter; problem is why there is none.
+func seccompLayer(problem string) Layer {
+	if problem != "" {
+		return Layer{layerSeccomp, false, problem}
+	}
+	return Layer{layerSeccomp, true, "calls that tasks do not need (bpf, io_uring, keyrings, modules, …) are refused"}
 }

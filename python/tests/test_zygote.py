@@ -38,6 +38,22 @@ def test_script(zygote: Zygote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert task.events[-1]["ok"] is True
 
 
+def test_settings_of_the_machine(zygote: Zygote, tmp_path: Path) -> None:
+    """A task's own /proc opens no way to them, even if the task is the machine's root."""
+    code = """
+import os
+for name in "/proc/sys/kernel/core_pattern", "/proc/sys/vm/swappiness", "/proc/sysrq-trigger":
+    try:
+        os.close(os.open(name, os.O_WRONLY))
+        print(name, "is open")
+    except OSError:
+        print("refused")
+"""
+    task = zygote.script(tmp_path / "s.py", code, isolate=True)
+    assert task.end() == {"exit": 0, "signal": 0}
+    assert task.out == "refused\n" * 3
+
+
 def test_imports_and_pickle(zygote: Zygote, tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("def double(x): return 2 * x\n")
     code = (

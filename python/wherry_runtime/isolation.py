@@ -8,8 +8,10 @@ import sys
 
 CLONE_NEWNS = 0x20000
 CLONE_NEWPID = 0x20000000
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND = 0x20, 0x1000
 MS_REC, MS_SLAVE = 0x4000, 0x80000
+MACHINE_SETTINGS = ("sys", "irq", "bus", "fs", "acpi", "scsi", "sysrq-trigger", "mtrr")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
@@ -56,7 +58,14 @@ def private_mounts() -> None:
     made outside later, a new volume for example, still arrive."""
     unshare(CLONE_NEWNS)
     mount("none", "/", None, MS_REC | MS_SLAVE)
-    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    mount("proc", "/proc", "proc", flags)
+    # As in the box's own /proc: the machine's settings obey root, whatever its capabilities.
+    for name in MACHINE_SETTINGS:
+        path = f"/proc/{name}"
+        if os.path.exists(path):
+            mount(path, path, None, MS_BIND)
+            mount("none", path, None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
 
 
 def overlay(lower: str, upper: str, target: str) -> None:
