@@ -60,7 +60,9 @@ func (a *Agent) serve(ctx context.Context, conn *protocol.Conn) error {
 		case protocol.Listeners:
 			err = a.sendListeners(conn)
 		case protocol.Hosts:
-			err = a.box.SetHosts(m.Hosts)
+			if err = a.box.SetHosts(m.Hosts); err == nil {
+				err = conn.Send(protocol.Message{Type: protocol.Hosts, Hosts: m.Hosts})
+			}
 		case protocol.End:
 			a.endIfIdle(m.Force)
 		}

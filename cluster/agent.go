@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +31,9 @@ type remote struct {
 	sinks map[int64]*run
 	dead  bool
 	used  time.Time         // when the last task ended
-	hosts map[string]string // as the agent has them
+	hosts map[string]string // as they were last sent
+	heard map[string]string // as the agent has them
+	news  chan struct{}     // closed when heard changes
 	lease string            // the cluster that has the agent, or serverless, or "" for none
 }
 
@@ -106,11 +109,13 @@ func (r *remote) reconnect(ctx context.Context) error {
 		err := r.connect()
 		if err == nil {
 			r.mu.Lock()
+			r.hosts = nil // what was sent may be lost
 			sinks := make([]*run, 0, len(r.sinks))
 			for _, s := range r.sinks {
 				sinks = append(sinks, s)
 			}
 			r.mu.Unlock()
+			_ = r.tellHosts() // if this connection is lost too, the next one tells
 			for _, s := range sinks {
 				s.deliver(protocol.Message{Type: protocol.Attach})
 			}
@@ -174,6 +179,8 @@ func (r *remote) read() error {
 			if err := r.listen(m.Names, files); err != nil {
 				return err
 			}
+		case protocol.Hosts:
+			r.hear(m.Hosts)
 		default:
 			r.mu.Lock()
 			s := r.sinks[m.RunID]
@@ -221,6 +228,48 @@ func (r *remote) tellHosts() error {
 		return nil
 	}
 	return r.send(protocol.Message{Type: protocol.Hosts, Hosts: hosts})
+}
+
+func (r *remote) hear(hosts map[string]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.heard = hosts
+	close(r.news)
+	r.news = make(chan struct{})
+}
+
+// TellHosts is called when there are more names that lead to us: it returns
+// once running clusters know them, or after seconds without an answer.
+func (m *Manager) TellHosts(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	m.mu.Lock()
+	agents := slices.Collect(maps.Values(m.agents))
+	m.mu.Unlock()
+	for _, a := range agents {
+		if err := a.tellHosts(); err == nil {
+			a.awaitHosts(ctx)
+		} // else the connection is lost: the next one tells
+	}
+}
+
+func (r *remote) awaitHosts(ctx context.Context) {
+	for {
+		r.mu.Lock()
+		known, news := maps.Equal(r.heard, r.hosts), r.news
+		r.mu.Unlock()
+		if known {
+			return
+		}
+		select {
+		case <-news:
+		case <-r.gone:
+			return
+		case <-ctx.Done():
+			slog.Warn("agent does not answer", "agent", r.id)
+			return
+		}
+	}
 }
 
 // terminate ends the agent whatever runs on it; what runs fails and says why.
@@ -336,6 +385,7 @@ func (m *Manager) findAgent(ctx context.Context, id string, wanted bool) error {
 		return nil
 	}
 	m.add(r)
+	_ = r.tellHosts() // a lost connection is noticed by its reader
 	return m.ackSettled(ctx, r)
 }
 

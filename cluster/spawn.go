@@ -55,7 +55,7 @@ func (m *Manager) spawn(ctx context.Context, s shape, lease string) (*remote, er
 	if err != nil {
 		return nil, err
 	}
-	r.lease, r.hosts = lease, m.hosts()
+	r.lease, r.hosts, r.heard = lease, r.config.Box.Hosts, r.config.Box.Hosts
 	if err := r.connect(); err != nil {
 		return nil, fmt.Errorf("connect to agent %s: %w", id, err)
 	}
@@ -226,7 +226,7 @@ func copyTo(f io.Reader, path string) error {
 }
 
 func (m *Manager) newRemote(id string) (*remote, error) {
-	r := &remote{m: m, id: id, dir: m.cfg.State.Agent(id), gone: make(chan struct{}), sinks: map[int64]*run{}, used: time.Now()}
+	r := &remote{m: m, id: id, dir: m.cfg.State.Agent(id), gone: make(chan struct{}), news: make(chan struct{}), sinks: map[int64]*run{}, used: time.Now()}
 	b, err := os.ReadFile(filepath.Join(r.dir, protocol.ConfigFile))
 	if err != nil {
 		return nil, err

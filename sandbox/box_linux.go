@@ -366,8 +366,14 @@ func (b *Box) SetHosts(hosts map[string]string) error {
 	if b.spec.HostsFile == "" {
 		return errors.New("this sandbox's hosts file cannot change")
 	}
-	// In place: the box has this very file.
-	return os.WriteFile(b.spec.HostsFile, []byte(hostsFile(hosts)), 0o644)
+	// In place, since the box has this very file, and never empty.
+	f, err := os.OpenFile(b.spec.HostsFile, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	text := hostsFile(hosts)
+	_, err = f.WriteAt([]byte(text), 0)
+	return errors.Join(err, f.Truncate(int64(len(text))), f.Close())
 }
 
 // Done is closed when the box has ended.

@@ -155,6 +155,7 @@ func (b *builder) work(context.Context) error {
 	work := b.cfg.Compute
 	if work == nil {
 		clusters := newCompute(b.cfg, b.db, b.epoch, b.info, b.runs, b.deployed, b.sys.proxy)
+		b.lake.NewAccount = clusters.TellHosts
 		b.add(clusters.Run, computeapi.New(clusters, compute.New(b.db)).Routes()...)
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
 	}

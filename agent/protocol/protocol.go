@@ -22,7 +22,7 @@ import (
 const Version = 1
 
 // Types of message. To the agent: hello, run, attach, ack, cancel, listeners,
-// end. To the server: welcome, fenced, running, note, data, exit, listeners.
+// end. To the server: welcome, fenced, running, note, data, exit, listeners, hosts.
 const (
 	Hello     = "hello"     // Epoch, Token, Version, Build: the first message of a connection
 	Run       = "run"       // Task: start it; does nothing if the agent knows its run id
@@ -30,7 +30,7 @@ const (
 	Ack       = "ack"       // RunID, Offsets: all of it is durable; the spool goes if these are its final offsets
 	Cancel    = "cancel"    // RunID: kill the task and all its descendants
 	Listeners = "listeners" // asks for the box's listening sockets; the answer carries Names and as many files
-	Hosts     = "hosts"     // Hosts: names that lead to the server inside of the box
+	Hosts     = "hosts"     // Hosts: names that lead to the server inside of the box; the answer is the same, once they do
 	End       = "end"       // end the agent if it has nothing to do; with Force, in any case
 
 	Welcome = "welcome" // PID, Epoch, Version, Build, Tasks

@@ -37,6 +37,9 @@ func (s *Service) createAccount(ctx context.Context, in *accountIn) (*accountOut
 	if err := s.lake.root.MkdirAll(in.Name, 0o755); err != nil {
 		return nil, err
 	}
+	if s.NewAccount != nil {
+		s.NewAccount(ctx)
+	}
 	a, err := s.store.Account(ctx, in.Name)
 	if err != nil {
 		return nil, err

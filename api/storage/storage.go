@@ -34,6 +34,9 @@ type Service struct {
 	lake   *lake
 	master []byte // account keys are derived from it
 	audit  *slog.Logger
+	// NewAccount, if set, is called when there is a new account, before its
+	// maker is told.
+	NewAccount func(context.Context)
 }
 
 // New opens the endpoint over dir's lake.
