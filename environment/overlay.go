@@ -99,15 +99,23 @@ func (e *Environment) fillOverlay(ctx context.Context, dir string, requirements,
 	if err != nil {
 		return err
 	}
-	argv := []string{"pip", "install", "--no-deps", "--compile-bytecode", "--python", e.Python, "--target", dir}
 	found := planned.FindAllStringSubmatch(string(plan), -1)
-	for _, m := range found {
-		argv = append(argv, m[1])
-	}
 	if len(found) == 0 {
 		return nil
 	}
-	_, err = e.uv(ctx, argv...)
+	var lines []string
+	for _, line := range requirements {
+		if strings.HasPrefix(strings.TrimSpace(line), "-") { // where packages come from
+			lines = append(lines, line)
+		}
+	}
+	for _, m := range found {
+		lines = append(lines, m[1])
+	}
+	if err := os.WriteFile(list, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		return err
+	}
+	_, err = e.uv(ctx, "pip", "install", "--no-deps", "--compile-bytecode", "--python", e.Python, "--target", dir, "--requirement", list)
 	return err
 }
 
