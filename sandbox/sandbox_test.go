@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/wherry-ml/wherry/sandbox"
 )
 
@@ -242,8 +244,13 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-// tree starts processes that leave their session, parent and group.
-const tree = `sleep 1000 & setsid sleep 1000 & (setsid sh -c 'sleep 1000 & sleep 1000' &) ; nohup sleep 1000 & echo ready; sleep 1000`
+// tree starts processes that leave their session, parent and group; each says
+// that it is up. treeSize is how many there are.
+const (
+	tree = `up='echo up; exec sleep 1000'; sh -c "$up" & setsid sh -c "$up" & (setsid sh -c 'sh -c "$0" & eval "$0"' "$up" &) ; nohup sh -c "$up" & eval "$up"`
+
+	treeSize = 6
+)
 
 func TestCloseLeavesNothing(t *testing.T) {
 	for _, plain := range []bool{false, true} {
@@ -251,8 +258,15 @@ func TestCloseLeavesNothing(t *testing.T) {
 			w := newWorld(t)
 			w.spec.Plain = plain
 			b := start(t, w.spec)
-			mark := runTree(t, b)
-			waitMarked(t, mark, func(n int) bool { return n >= 5 })
+			r, out, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			mark := runTree(t, b, r, out)
+			if n := marked(t, mark); n == 0 {
+				t.Fatalf("no process has the mark")
+			}
 			if err := b.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -263,21 +277,18 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 }
 
-// runTree starts the tree and returns the mark in its environment.
-func runTree(t testing.TB, b *sandbox.Box) string {
+// runTree starts the tree with out as its output, waits until all of it is up,
+// and returns the mark in its environment. out is closed: r ends with the last
+// of the processes.
+func runTree(t testing.TB, b *sandbox.Box, r, out *os.File) string {
 	t.Helper()
 	mark := fmt.Sprintf("WHERRY_MARK=%d-%d", os.Getpid(), time.Now().UnixNano())
-	r, w, err := os.Pipe()
+	_, err := b.Exec(sandbox.Command{Argv: []string{"sh", "-c", tree}, Env: []string{"PATH=/usr/bin:/bin", mark}, Files: []*os.File{nil, out}})
+	out.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	_, err = b.Exec(sandbox.Command{Argv: []string{"sh", "-c", tree}, Env: []string{"PATH=/usr/bin:/bin", mark}, Files: []*os.File{nil, w}})
-	w.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(r, make([]byte, len("ready\n"))); err != nil {
+	if _, err := io.ReadFull(r, make([]byte, treeSize*len("up\n"))); err != nil {
 		t.Fatal(err)
 	}
 	return mark
@@ -301,17 +312,6 @@ func marked(t testing.TB, mark string) (n int) {
 	return n
 }
 
-// waitMarked looks until the number of marked processes is right: nobody tells
-// of the starts and ends of another's children.
-func waitMarked(t testing.TB, mark string, right func(n int) bool) {
-	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !right(marked(t, mark)); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("there are %d processes", marked(t, mark))
-		}
-	}
-}
-
 // The box ends with its owner, however that ends.
 func TestEndsWithOwner(t *testing.T) {
 	if os.Getenv("WHERRY_OWNER") != "" {
@@ -320,28 +320,45 @@ func TestEndsWithOwner(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Println(runTree(t, b))
+		unix.CloseOnExec(3)
+		unix.CloseOnExec(4)
+		fmt.Println(runTree(t, b, os.NewFile(3, "r"), os.NewFile(4, "w")))
 		select {} // until killed
 	}
 	for _, kind := range []string{"isolated", "plain"} {
 		t.Run(kind, func(t *testing.T) {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
 			c := exec.Command("/proc/self/exe", "-test.run=^TestEndsWithOwner$")
 			c.Env = append(os.Environ(), "WHERRY_OWNER="+kind)
-			c.Stderr = os.Stderr
+			c.Stderr, c.ExtraFiles = os.Stderr, []*os.File{r, w}
 			out, err := c.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := c.Start(); err != nil {
+			err = c.Start()
+			w.Close()
+			if err != nil {
 				t.Fatal(err)
 			}
 			var mark string
 			if _, err := fmt.Fscan(out, &mark); err != nil {
 				t.Fatal(err)
 			}
+			if n := marked(t, mark); n == 0 {
+				t.Errorf("no process has the mark")
+			}
 			_ = c.Process.Kill()
 			_ = c.Wait()
-			waitMarked(t, mark, func(n int) bool { return n == 0 })
+			if _, err := r.Read(make([]byte, 1)); err != io.EOF { // none of the tree holds the other end
+				t.Errorf("the tree says %v", err)
+			}
+			if n := marked(t, mark); n != 0 {
+				t.Errorf("%d processes are left", n)
+			}
 		})
 	}
 }
