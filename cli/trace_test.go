@@ -20,6 +20,7 @@ import (
 // driver.
 func TestSpark(t *testing.T) {
 	environment.ForTest(t)
+	environment.LockJVM(t, 1)
 	s := servertest.Start(t, nil)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/spark", UpdateScripts: *update, Setup: scriptEnv(s),

@@ -16,7 +16,7 @@ func TestMakeArchive(t *testing.T) {
 		t.Skip("making the class archive takes a minute: set WHERRY_TEST_ARCHIVE=1 to test it")
 	}
 	env := environment.ForTest(t)
-	lockJVM(t)
+	environment.LockJVM(t, 1)
 	for range 2 {
 		if err := spark.MakeArchive(t.Context(), env); err != nil {
 			t.Fatal(err)

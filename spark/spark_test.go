@@ -20,8 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/wherry-ml/wherry/environment"
 	"github.com/wherry-ml/wherry/server/servertest"
 	"github.com/wherry-ml/wherry/spark"
@@ -63,34 +61,10 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// lockJVM admits two JVMs at a time on this machine.
-func lockJVM(t *testing.T) {
-	t.Helper()
-	for {
-		for i := range 2 {
-			name := filepath.Join(os.TempDir(), fmt.Sprintf("wherry-jvm.lock.%d", i))
-			f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o666)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-				t.Cleanup(func() { f.Close() })
-				return
-			}
-			f.Close()
-		}
-		select {
-		case <-t.Context().Done():
-			t.Fatal(t.Context().Err())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
 func startDriver(t *testing.T) *driver {
 	t.Helper()
 	d := &driver{env: environment.ForTest(t), log: new(syncBuffer)}
-	lockJVM(t)
+	environment.LockJVM(t, 1)
 	d.server = servertest.Start(t, nil)
 	s := d.server.State
 	cfg := spark.Config{

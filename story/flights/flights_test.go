@@ -28,7 +28,7 @@ type story struct{ *site.Site }
 // runs, and started again. The run goes on, ends well, nothing is doubled, and
 // a second demo makes a second version that does not depose the champion.
 func TestStory(t *testing.T) {
-	s := story{site.New(t)}
+	s := story{site.New(t, 1)}
 	server := s.Up()
 	first := s.Start("demo", "--state", string(s.Dir), "--json")
 	runID := s.taskRunning(first, "prepare")

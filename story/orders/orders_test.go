@@ -16,7 +16,7 @@ import (
 // stream into a table, nested %run, MERGE, a SQL notebook and notebook.run.
 // The second batch changes rows of the first.
 func TestOrders(t *testing.T) {
-	s := site.New(t)
+	s := site.New(t, 1)
 	s.Work = filepath.Join(t.TempDir(), "orders")
 	if err := os.CopyFS(s.Work, os.DirFS("../../examples/orders")); err != nil {
 		t.Fatal(err)

@@ -40,10 +40,12 @@ type Site struct {
 	wherry string
 }
 
-// New makes the set-up and builds the binary.
-func New(t *testing.T) *Site {
+// New makes the set-up and builds the binary. It waits until as many Spark
+// drivers as the test starts, one or two, may run on this machine.
+func New(t *testing.T, drivers int) *Site {
 	t.Helper()
 	environment.ForTest(t)
+	environment.LockJVM(t, drivers)
 	ctx := t.Context()
 	if end, ok := t.Deadline(); ok { // a loaded machine is no failure: there is no limit but the test's own
 		var cancel context.CancelFunc
