@@ -265,7 +265,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 			defer r.Close()
 			mark := runTree(t, b, r, out)
 			if n := marked(t, mark); n == 0 {
-				t.Fatalf("no process has the mark")
+				t.Fatal("no process has the mark")
 			}
 			if err := b.Close(); err != nil {
 				t.Fatal(err)
@@ -349,7 +349,7 @@ func TestEndsWithOwner(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n := marked(t, mark); n == 0 {
-				t.Errorf("no process has the mark")
+				t.Error("no process has the mark")
 			}
 			_ = c.Process.Kill()
 			_ = c.Wait()
