@@ -2,8 +2,9 @@
 // the binary, starts servers of its own in a temporary folder and prints one
 // JSON line for each figure.
 //
-//	go run ./bench            all but the demo, about a minute
-//	go run ./bench -demo      and the whole demo
+//	go run ./bench                   all but the demo, about a minute
+//	go run ./bench -parts all        and the whole demo
+//	go run ./bench -parts tasks,demo what is named: start, idle, tasks, deploy, demo
 //	go run ./bench -peers DIR and bench_notebooks.py from DIR (papermill, nbconvert)
 //
 // Times are wall times. A figure's value is the median of n.
@@ -17,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -53,12 +55,12 @@ type bench struct {
 }
 
 func main() {
-	withDemo := flag.Bool("demo", false, "also run the whole demo, twice")
+	parts := flag.String("parts", "start,idle,tasks,deploy", "what is measured, with commas between: start, idle, tasks, deploy, demo; or all")
 	peers := flag.String("peers", "", "folder that holds bench_notebooks.py, which is run too")
 	repeat := flag.Int("n", 20, "how often a task is run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := measure(ctx, *withDemo, *peers, *repeat)
+	err := measure(ctx, *parts, *peers, *repeat)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -66,8 +68,8 @@ func main() {
 	}
 }
 
-// measure prints all figures.
-func measure(ctx context.Context, withDemo bool, peers string, repeat int) (err error) {
+// measure prints the figures of the named parts.
+func measure(ctx context.Context, parts, peers string, repeat int) (err error) {
 	env, err := environment.Open()
 	if err != nil {
 		return fmt.Errorf("%w (run `go run ./cmd/wherry setup`)", err)
@@ -81,12 +83,14 @@ func measure(ctx context.Context, withDemo bool, peers string, repeat int) (err 
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.wherry, "github.com/wherry-ml/wherry/cmd/wherry").CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	parts := []func(context.Context) error{b.coldStart, b.idle, b.tasks, b.deploys}
-	if withDemo {
-		parts = append(parts, b.demo)
-	}
-	for _, part := range parts {
-		if err := part(ctx); err != nil {
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context) error
+	}{{"start", b.coldStart}, {"idle", b.idle}, {"tasks", b.tasks}, {"deploy", b.deploys}, {"demo", b.demo}} {
+		if parts != "all" && !slices.Contains(strings.Split(parts, ","), part.name) {
+			continue
+		}
+		if err := part.measure(ctx); err != nil {
 			return err
 		}
 		if err := b.stopServers(); err != nil { // each part has the machine to itself
@@ -111,7 +115,7 @@ func (b *bench) state(name string) state.Dir { return state.Dir(filepath.Join(b.
 // print prints a figure: the median of values.
 func (b *bench) print(name, unit string, aim float64, values ...float64) {
 	slices.Sort(values)
-	round := func(v float64) float64 { return float64(int64(v*10+0.5)) / 10 }
+	round := func(v float64) float64 { return math.Round(v*100) / 100 }
 	_ = b.out.Encode(figure{
 		Figure: name, Value: round(values[len(values)/2]), Unit: unit, Aim: aim, N: len(values),
 		Min: round(values[0]), Max: round(values[len(values)-1]), Load: load(),
