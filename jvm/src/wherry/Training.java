@@ -41,8 +41,9 @@ final class Training {
             + " WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *");
     s.sql("DESCRIBE HISTORY delta.`" + delta + "`").collectAsList();
     s.sql(
-            "SELECT sum(id) OVER (w RANGE BETWEEN 2 PRECEDING AND 1 PRECEDING), lag(s) OVER w,"
-                + " date_format(now(), 'yyyyMMdd') FROM p WINDOW w AS (PARTITION BY k ORDER BY id)")
+            "SELECT lag(s) OVER (PARTITION BY k ORDER BY id), date_format(now(), 'yyyyMMdd'),"
+                + " sum(id) OVER (PARTITION BY k ORDER BY id"
+                + " RANGE BETWEEN 2 PRECEDING AND 1 PRECEDING) FROM p")
         .collectAsList();
     learn(s);
     azure(s);
