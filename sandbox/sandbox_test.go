@@ -452,6 +452,14 @@ func TestLimits(t *testing.T) {
 	}
 	for _, l := range b.Layers() {
 		t.Logf("%-20s %-5v %s", l.Name, l.Active, l.Detail)
+		if l.Name == "memory limit" && l.Active {
+			if out, code := sh(t, b, "dd if=/dev/zero of=/dev/null bs=16M count=1", false); code != 0 {
+				t.Errorf("16 MB with a limit of 256: %s", out)
+			}
+			if out, code := sh(t, b, "dd if=/dev/zero of=/dev/null bs=400M count=1", false); code == 0 {
+				t.Errorf("400 MB with a limit of 256: %s", out)
+			}
+		}
 		if l.Name == "process limit" && l.Active {
 			if out, code := sh(t, b, "for i in $(seq 100); do sleep 1000 >/dev/null 2>&1 & done", false); code == 0 {
 				t.Errorf("100 processes with a limit of 64: %s", out)
