@@ -133,7 +133,12 @@ func (m *Manager) Run(ctx context.Context) error {
 		select {
 		case <-m.wake:
 		case <-tick.C:
-			g.Go(func() error { return quiet(ctx, m.expire(ctx)) })
+			g.Go(func() error {
+				if err := quiet(ctx, m.expire(ctx)); err != nil {
+					slog.Error("idle clusters were not ended; it is tried again in half a minute", "error", err)
+				}
+				return nil
+			})
 		case <-ctx.Done():
 			m.endAgents()
 			return g.Wait()
