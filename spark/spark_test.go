@@ -70,7 +70,7 @@ func startDriver(t *testing.T) *driver {
 	cfg := spark.Config{
 		Env: d.env, Dir: filepath.Join(t.TempDir(), "spark"), Cores: 2, MemoryMB: 3000, User: "somebody@example.com",
 		// Most of these queries run once: the second compiler costs more than it gives.
-		Conf:  map[string]string{"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1"},
+		Conf:  map[string]string{"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"},
 		Roots: spark.Roots{DBFS: s.DBFS(1), Volumes: s.Volumes(), Workspace: s.Workspace(1), Managed: s.Managed()},
 	}
 	launch, err := spark.Start(cfg)
@@ -244,8 +244,10 @@ func TestDriver(t *testing.T) {
 	d.call(t, "POST", "/api/2.1/unity-catalog/volumes", `{"catalog_name":"main","schema_name":"default","name":"files","volume_type":"MANAGED"}`)
 	d.account = d.call(t, "POST", "/api/wherry/storage/accounts", `{"name":"flightsraw"}`)
 	t.Run("lineage", d.testLineage)
-	t.Run("statements", func(t *testing.T) { d.run(t, 7, "testdata/statements.py") })
-	t.Run("python", func(t *testing.T) { d.run(t, 7, "testdata/python.py") })
+	var tasks sync.WaitGroup // at once, as tasks of one job are
+	tasks.Go(func() { t.Run("statements", func(t *testing.T) { d.run(t, 7, "testdata/statements.py") }) })
+	tasks.Go(func() { t.Run("python", func(t *testing.T) { d.run(t, 6, "testdata/python.py") }) })
+	tasks.Wait()
 	t.Run("a task that dies", d.testDeath)
 	t.Run("a wrong secret", d.testSecret)
 }

@@ -15,7 +15,7 @@ check("builder gives this session", lambda: SparkSession.builder.appName("x").co
 check("builder's conf", lambda: spark.conf.get("spark.sql.shuffle.partitions"), "3")
 check("SparkContext.getOrCreate", lambda: SparkContext.getOrCreate() is sc, True)
 check("getActiveSession", lambda: SparkSession.getActiveSession()._jsparkSession.equals(spark._jsparkSession), True)
-check("newSession", lambda: spark.newSession().conf.get("spark.databricks.delta.commitInfo.userMetadata"), '{"wherry":{"run_id":7}}')
+check("newSession", lambda: spark.newSession().conf.get("spark.databricks.delta.commitInfo.userMetadata"), '{"wherry":{"run_id":6}}')
 check("rdd", lambda: sc.parallelize(range(100), 2).map(lambda x: x + 1).sum(), 5050)
 check("broadcast, accumulator", lambda: (lambda a, b: (sc.parallelize(range(10)).foreach(lambda x: a.add(b.value)), a.value))(sc.accumulator(0), sc.broadcast(5))[1], 50)
 check("python udf", lambda: spark.range(5).select(F.udf(lambda x: f"n{x}", "string")("id")).collect()[-1][0], "n4")
