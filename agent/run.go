@@ -99,6 +99,7 @@ func (a *Agent) taskEnv(pt protocol.Task, inside string) map[string]string {
 		"PYTHONPATH":       a.box.Path(a.config.PythonPath),
 		"DATABRICKS_HOST":  pt.APIURL,
 		"DATABRICKS_TOKEN": pt.Token,
+		"PYTHONHASHSEED":   "0", // keys hash alike in the driver's workers
 		// OpenMP's threads wait for each other by spinning, for milliseconds. On
 		// cores that others use too (the driver, other tasks) a fit of
 		// scikit-learn took ten times as long by it; short spins cost nothing.

@@ -30,14 +30,14 @@ from pyspark.sql.functions import udf
 def worker(x):
     import importlib
     daemon = open(f"/proc/{os.getppid()}/cmdline").read().split("\0")[2]
-    return daemon + " " + str(importlib.import_module("%[1]s").answer)
+    return f'{daemon} {importlib.import_module("%[1]s").answer} {hash("key")}'
 
-print(spark.range(1).select(worker("id").alias("w")).first().w)
+print(spark.range(1).select(worker("id").alias("w")).first().w.replace(str(hash("key")), "same hash"))
 `
 
 // TestWorkers: Spark's Python workers are forks of the zygote, import the
 // task's own modules, and give way to Spark's own where such a module replaces
-// what the zygote has imported.
+// what the zygote has imported. Keys hash in them as in the task.
 func TestWorkers(t *testing.T) {
 	environment.ForTest(t)
 	s := servertest.Start(t, nil)
@@ -46,8 +46,8 @@ func TestWorkers(t *testing.T) {
 	defer cancel()
 	folder := s.State.Workspace(1)
 	for _, c := range []struct{ module, want string }{
-		{"mine", "wherry_runtime.zygote 42"},
-		{"traitlets", "wherry_runtime.spark_daemon 42"}, // IPython's, which every zygote imports
+		{"mine", "wherry_runtime.zygote 42 same hash"},
+		{"traitlets", "wherry_runtime.spark_daemon 42 same hash"}, // IPython's, which every zygote imports
 	} {
 		file := filepath.Join(folder, c.module+".py")
 		if err := errors.Join(os.MkdirAll(folder, 0o700), os.WriteFile(file, fmt.Appendf(nil, workersSource, c.module), 0o600)); err != nil {
