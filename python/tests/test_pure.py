@@ -8,12 +8,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from conftest import SOURCES
 
-from wherry_runtime import fs, hugepages, redact, source, sqltext
+from wherry_runtime import events, fs, hugepages, redact, source, sqltext
 
 TESTDATA = SOURCES.parent / "notebook" / "testdata"
 
@@ -77,9 +78,49 @@ def test_redaction() -> None:
     redact.add('p"w')
     try:
         assert redact.apply('x p"w a') == "x [REDACTED] a"
-        assert redact.apply(json.dumps('p"w'), escaped=True) == '"[REDACTED]"'
+        assert redact.inside({'p"w': ['p"w', None, True, 5]}) == {redact.MARK: [redact.MARK, None, True, 5]}
     finally:
         redact._values.clear()
+
+
+def test_redacted_events_stay_events() -> None:
+    """Secrets that look like a time, a kind of event or a name of ours."""
+    read, write = os.pipe()
+    out = events.Events(write)
+    data = {"text/plain": "17 output", "application/json": {"pin 17": 1717, "n": [3, True, None, "text"]}}
+    for secret in (
+        str(int(time.time()))[:2],
+        "17",
+        "output",
+        "stream",
+        "text/plain",
+        "display_data",
+        "true",
+        '"',
+        "python",
+    ):
+        redact.add(secret)
+    try:
+        out.begin_cell(17)
+        out.output({"output_type": "display_data", "data": data, "metadata": {}})
+        out.output({"output_type": "stream", "name": "stdout", "text": "a python of 17"})
+        out.write("include", path="/a/17", cells=[{"index": 17, "language": "python", "source": "print(17)"}])
+    finally:
+        redact._values.clear()
+        os.close(write)
+    with os.fdopen(read) as lines:
+        first, shown, printed, included = [json.loads(line) for line in lines]
+    assert (first["type"], first["index"], first["state"]) == ("cell", 17, "running") and abs(
+        first["t"] / 1000 - time.time()
+    ) < 600
+    assert shown["type"] == "output" and shown["output"]["output_type"] == "display_data"
+    assert shown["output"]["data"] == {
+        "text/plain": "[REDACTED] [REDACTED]",
+        "application/json": {"pin [REDACTED]": "[REDACTED][REDACTED]", "n": [3, True, None, "text"]},
+    }
+    assert printed["output"] == {"output_type": "stream", "name": "stdout", "text": "a [REDACTED] of [REDACTED]"}
+    assert included["path"] == "/a/[REDACTED]"
+    assert included["cells"] == [{"index": 17, "language": "python", "source": "print([REDACTED])"}]
 
 
 def test_path_shim(tmp_path: Path) -> None:

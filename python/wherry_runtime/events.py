@@ -16,6 +16,30 @@ TOTAL_LIMIT = 30 << 20
 _FLUSH_SECONDS = 0.1
 _FLUSH_BYTES = 16 << 10
 
+# Fields of events, of their outputs and cells that hold our own words and
+# numbers. All else is the user's.
+_OURS = frozenset(
+    "digest execution_count execution_ms index kind language line ms name ok output_type state".split(),
+)
+
+
+def _redacted(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's fields without the secrets. What the server reads of an
+    event stays, whatever the secrets are."""
+    clean: dict[str, Any] = {}
+    for key, value in fields.items():
+        if key in _OURS:
+            clean[key] = value
+        elif key == "output":
+            clean[key] = _redacted(value)
+        elif key == "cells":
+            clean[key] = [_redacted(cell) for cell in value]
+        elif key == "data":
+            clean[key] = {mime: redact.inside(shown) for mime, shown in value.items()}
+        else:
+            clean[key] = redact.inside(value)
+    return clean
+
 
 class Events:
     """Writes events; bounds the output of a cell and of the whole notebook."""
@@ -94,8 +118,8 @@ class Events:
         self._write("output", {"index": self.index, "output": output})
 
     def _write(self, kind: str, fields: dict[str, Any]) -> None:
-        event = {"type": kind, "t": int(time.time() * 1000), **fields}
-        line = redact.apply(json.dumps(event, default=str, ensure_ascii=False), escaped=True)
+        event = {"type": kind, "t": int(time.time() * 1000), **_redacted(fields)}
+        line = json.dumps(event, default=str, ensure_ascii=False)
         data = memoryview(line.encode("utf-8", "replace") + b"\n")
         while data:
             data = data[os.write(self.fd, data) :]

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import json
-from typing import TextIO
+from typing import Any, TextIO
 
 MARK = "[REDACTED]"
-_values: list[tuple[str, str]] = []
+_values: list[str] = []
 
 
 def add(value: str) -> None:
     """Redact value from now on. One of a single character would redact everything."""
-    pair = (value, json.dumps(value, ensure_ascii=False)[1:-1])
-    if len(value.strip()) > 1 and pair not in _values:
-        _values.append(pair)
-        _values.sort(key=lambda p: -len(p[0]))
+    if len(value.strip()) > 1 and value not in _values:
+        _values.append(value)
+        _values.sort(key=lambda v: -len(v))
 
 
-def apply(text: str, escaped: bool = False) -> str:
-    """Return text without the secrets; escaped text is JSON."""
-    for plain, quoted in _values:
-        text = text.replace(quoted if escaped else plain, MARK)
+def apply(text: str) -> str:
+    """Return text without the secrets."""
+    for value in _values:
+        text = text.replace(value, MARK)
     return text
+
+
+def inside(value: Any) -> Any:
+    """Return what is to become JSON without the secrets, in whatever it holds:
+    a number that shows one becomes text."""
+    if not _values or value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, dict):
+        return {apply(str(k)): inside(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [inside(v) for v in value]
+    text = str(value)
+    clean = apply(text)
+    return value if clean == text else clean
 
 
 def values() -> list[str]:
     """The values registered so far, longest first."""
-    return [plain for plain, _ in _values]
+    return list(_values)
 
 
 class RedactedStream:
