@@ -190,7 +190,7 @@ func (m *Manager) InstallLibraries(ctx context.Context, ws int64, id string, lib
 		return wherry.Errorf(wherry.CodeInvalidParameter, "%v", err)
 	}
 	if m.cfg.Overlay != nil && !remove {
-		if _, err := m.cfg.Overlay(ctx, w.requirements, w.wheels); err != nil {
+		if _, err := m.overlay(ctx, w); err != nil {
 			return err
 		}
 	}

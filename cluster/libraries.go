@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -33,8 +34,13 @@ type PyPI struct {
 
 // wanted is what an overlay is made of.
 type wanted struct {
-	requirements, wheels []string
+	requirements []string
+	wheels       []place
+	files        map[place]bool // requirements files that were read
 }
+
+// maxFiles is how many requirements files may include one another.
+const maxFiles = 50
 
 // libraries makes the overlay that a task needs.
 func (m *Manager) libraries(ctx context.Context, r *run, t *protocol.Task) error {
@@ -69,18 +75,49 @@ func (m *Manager) libraries(ctx context.Context, r *run, t *protocol.Task) error
 	if len(w.requirements)+len(w.wheels) == 0 {
 		return nil
 	}
-	if m.cfg.Overlay == nil {
-		return wherry.NotImplemented("libraries of tasks")
-	}
 	if err := m.say(ctx, r, "installing libraries"); err != nil {
 		return err
 	}
-	overlay, err := m.cfg.Overlay(ctx, w.requirements, w.wheels)
+	overlay, err := m.overlay(ctx, w)
 	if err != nil && wherry.CodeOf(err) != wherry.CodeInternal {
 		return &failure{wherry.TermLibrary, err.Error()}
 	}
 	t.Overlay = overlay
 	return err
+}
+
+// overlay returns the folder that holds what is wanted. Wheels are copied
+// first: tasks may change the workspace's own while they are installed.
+func (m *Manager) overlay(ctx context.Context, w wanted) (string, error) {
+	if m.cfg.Overlay == nil {
+		return "", wherry.NotImplemented("libraries of tasks")
+	}
+	temp, err := os.MkdirTemp("", "wherry-wheels-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(temp)
+	var wheels []string
+	for i, at := range w.wheels {
+		name := filepath.Join(temp, strconv.Itoa(i), path.Base(at.name))
+		if err := copyWheel(at, name); err != nil {
+			return "", wherry.Errorf(wherry.CodeInvalidParameter, "the wheel %s cannot be read: %v", at.inside, err)
+		}
+		wheels = append(wheels, name)
+	}
+	return m.cfg.Overlay(ctx, w.requirements, wheels)
+}
+
+func copyWheel(from place, to string) error {
+	f, err := from.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := os.Mkdir(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	return copyTo(f, to)
 }
 
 // installed are the libraries that the libraries API put on a cluster.
@@ -153,15 +190,25 @@ func resolve(file, dir string) string {
 }
 
 func (m *Manager) addRequirementFile(ws int64, file string, w *wanted) error {
-	inside, host := m.locate(ws, file)
-	f, err := os.Open(host)
+	at := m.locate(ws, file)
+	if w.files[at] {
+		return nil
+	}
+	if len(w.files) == maxFiles {
+		return &failure{wherry.TermLibrary, fmt.Sprintf("more than %d requirements files include one another, up to %s", maxFiles, at.inside)}
+	}
+	if w.files == nil {
+		w.files = map[place]bool{}
+	}
+	w.files[at] = true
+	f, err := at.open()
 	if err != nil {
-		return &failure{wherry.TermLibrary, fmt.Sprintf("there is no requirements file %s", inside)}
+		return &failure{wherry.TermLibrary, fmt.Sprintf("there is no requirements file %s", at.inside)}
 	}
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		if err := m.addRequirement(ws, lines.Text(), path.Dir(inside), w); err != nil {
+		if err := m.addRequirement(ws, lines.Text(), path.Dir(at.inside), w); err != nil {
 			return err
 		}
 	}
@@ -170,10 +217,10 @@ func (m *Manager) addRequirementFile(ws int64, file string, w *wanted) error {
 
 // addWheel takes a pattern too: bundles name dist/*.whl.
 func (m *Manager) addWheel(ws int64, file string, w *wanted) error {
-	inside, host := m.locate(ws, file)
-	found, err := filepath.Glob(host)
+	at := m.locate(ws, file)
+	found, err := at.glob()
 	if err != nil || len(found) == 0 {
-		return &failure{wherry.TermLibrary, fmt.Sprintf("there is no wheel %s", inside)}
+		return &failure{wherry.TermLibrary, fmt.Sprintf("there is no wheel %s", at.inside)}
 	}
 	w.wheels = append(w.wheels, found...)
 	return nil

@@ -3,9 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path"
@@ -63,68 +61,38 @@ func (m *Manager) task(ctx context.Context, r *run) (*protocol.Task, error) {
 // script finds a Python file: below /Workspace (which may be left out), in a
 // volume, or in DBFS.
 func (m *Manager) script(r *run, file string, t *protocol.Task) error {
-	inside, host := m.locate(r.WorkspaceID, file)
-	info, err := os.Stat(host)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && path.Ext(inside) == "":
-		for _, ext := range notebookExtensions {
-			if _, err := os.Stat(host + ext); err == nil {
-				t.Path = inside + ext
-				return nil
-			}
+	at := m.locate(r.WorkspaceID, file)
+	info, err := at.stat()
+	if err != nil && path.Ext(at.inside) == "" {
+		if found, ok := at.leftOut(); ok {
+			t.Path = found.inside
+			return nil
 		}
-		fallthrough
-	case errors.Is(err, fs.ErrNotExist):
-		return &failure{wherry.TermNotFound, fmt.Sprintf("there is no Python file %s", inside)}
-	case err != nil:
-		return err
-	case info.IsDir():
-		return &failure{wherry.TermNotFound, fmt.Sprintf("%s is a folder, not a Python file", inside)}
 	}
-	t.Path = inside
+	switch {
+	case err != nil:
+		return &failure{wherry.TermNotFound, fmt.Sprintf("there is no Python file %s", at.inside)}
+	case info.IsDir():
+		return &failure{wherry.TermNotFound, fmt.Sprintf("%s is a folder, not a Python file", at.inside)}
+	}
+	t.Path = at.inside
 	return nil
 }
 
-// locate returns where a task sees a file, and where it is on this machine.
-func (m *Manager) locate(ws int64, file string) (inside, host string) {
-	if rest, ok := strings.CutPrefix(file, "dbfs:"); ok {
-		if strings.HasPrefix(rest, "/Volumes/") {
-			file = rest
-		} else {
-			file = "/dbfs/" + strings.TrimLeft(rest, "/")
-		}
-	}
-	file = path.Clean("/" + strings.TrimPrefix(file, "file:"))
-	switch {
-	case strings.HasPrefix(file, "/Volumes/"):
-		return file, filepath.Join(m.cfg.State.Volumes(), strings.TrimPrefix(file, "/Volumes/"))
-	case strings.HasPrefix(file, "/dbfs/"):
-		return file, filepath.Join(m.cfg.State.DBFS(ws), strings.TrimPrefix(file, "/dbfs/"))
-	case !strings.HasPrefix(file, "/Workspace/"):
-		file = "/Workspace" + file
-	}
-	return file, filepath.Join(m.cfg.State.Workspace(ws), strings.TrimPrefix(file, "/Workspace/"))
-}
-
-// notebookExtensions are tried, in this order, for a notebook path without one.
-var notebookExtensions = []string{".py", ".ipynb", ".sql", ".r", ".scala"}
-
 func (m *Manager) notebook(r *run, name string, t *protocol.Task) error {
-	inside, host := m.locate(r.WorkspaceID, name)
-	src, err := os.ReadFile(host)
-	for _, ext := range notebookExtensions {
-		if err == nil {
-			break
-		}
-		if src, err = os.ReadFile(host + ext); err == nil {
-			inside += ext
+	at := m.locate(r.WorkspaceID, name)
+	src, err := at.read()
+	if err != nil {
+		if file, ok := at.leftOut(); ok {
+			at = file
+			src, err = at.read()
 		}
 	}
 	if err != nil {
-		return &failure{wherry.TermNotFound, fmt.Sprintf("there is no notebook %s: Unable to access the notebook %q", inside, name)}
+		return &failure{wherry.TermNotFound, fmt.Sprintf("there is no notebook %s: Unable to access the notebook %q", at.inside, name)}
 	}
-	t.Path = inside
-	return cells(inside, src, t)
+	t.Path = at.inside
+	return cells(at.inside, src, t)
 }
 
 func cells(name string, src []byte, t *protocol.Task) error {
