@@ -1,20 +1,20 @@
 package deployments
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/bundle/deployment"
-	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store/deployments"
 )
 
@@ -168,20 +168,22 @@ func (w *work) run(ctx context.Context) error {
 			return err
 		}
 	}
-	undo, finish, err := w.s.goLive(w.c.WorkspaceID, digest, w.in.FilePath, w.version.DeploymentID)
+	d, err := w.s.deploymentOf(ctx, w.version)
 	if err != nil {
 		return err
 	}
-	if err := w.complete(ctx, digest); err != nil {
-		if errors.Is(err, errKilled) {
-			return err
-		}
-		return errors.Join(err, undo())
+	before := d.TreeDigest
+	if d.FilePath != w.in.FilePath { // the old place keeps its files
+		before = ""
 	}
-	if err := finish(); err != nil { // only space is lost
-		slog.Warn("old files stay", "path", w.in.FilePath, "err", err)
+	err = w.s.goLive(w.c.WorkspaceID, before, digest, w.in.FilePath)
+	if err == nil {
+		err = w.complete(ctx, digest)
 	}
-	return nil
+	if err == nil || errors.Is(err, errKilled) {
+		return err
+	}
+	return errors.Join(err, w.s.goLive(w.c.WorkspaceID, digest, before, w.in.FilePath))
 }
 
 func (w *work) complete(ctx context.Context, digest string) error {
@@ -326,11 +328,7 @@ func (w *work) metadata() error {
 	if err != nil {
 		return err
 	}
-	dir := w.s.local(w.c.WorkspaceID, w.in.StatePath)
-	if err := makeAll(w.s.dir.Workspace(w.c.WorkspaceID), dir); err != nil {
-		return err
-	}
-	return state.WriteFile(filepath.Join(dir, "metadata.json"), append(b, '\n'), 0o644)
+	return w.s.put(w.c.WorkspaceID, path.Join(w.in.StatePath, "metadata.json"), bytes.NewReader(append(b, '\n')))
 }
 
 func (w *work) at(key string) string {

@@ -226,6 +226,58 @@ func TestFailedDeployIsTakenBack(t *testing.T) {
 	}
 }
 
+// TestDeployKeepsWhatTasksWrote: a deploy, one that fails and one that is killed
+// change the bundle's own files only, in the same folder, which a task in flight
+// has its tree mounted over.
+func TestDeployKeepsWhatTasksWrote(t *testing.T) {
+	s, dir := newSite(t), t.TempDir()
+	write(t, dir, map[string]string{"databricks.yml": first, "a.py": "old", "src/gone/b.py": "b", "src/c.py": "c"})
+	_, err := s.deploy(dir)
+	check(t, err)
+	files := filepath.Join(s.dir.Workspace(1), "Users", bundle.LocalUser, ".bundle/x/default/files")
+	before, err := os.Stat(files)
+	check(t, err)
+	outside := t.TempDir()
+	write(t, files, map[string]string{"data/out.csv": "1,2", "src/model.bin": "m", "new.py/x": "in the way"})
+	check(t, os.RemoveAll(filepath.Join(files, "src", "gone")))
+	check(t, os.Remove(filepath.Join(files, "src", "c.py")))
+	check(t, os.Symlink(outside, filepath.Join(files, "lib")))
+
+	check(t, os.RemoveAll(filepath.Join(dir, "src")))
+	write(t, dir, map[string]string{"a.py": "new", "new.py": "n", "lib/d.py": "d", "deep/e.py": "e"})
+	s.service.OnStep(func(step string) error {
+		if step == "files" {
+			return deployments.ErrKilled
+		}
+		return nil
+	})
+	if _, err := s.deploy(dir); err == nil {
+		t.Fatal("a killed deploy did not fail")
+	}
+	s.start()
+	for name, want := range map[string]string{"a.py": "old", "src/c.py": "c", "src/gone/b.py": "b", "deep/e.py": "none", "data/out.csv": "1,2", "src/model.bin": "m"} {
+		if got := s.live(name); got != want {
+			t.Errorf("after a killed deploy: %s is %q, want %q", name, got, want)
+		}
+	}
+	_, err = s.deploy(dir)
+	check(t, err)
+	for name, want := range map[string]string{"a.py": "new", "new.py": "n", "lib/d.py": "d", "deep/e.py": "e", "src/c.py": "none", "data/out.csv": "1,2", "src/model.bin": "m"} {
+		if got := s.live(name); got != want {
+			t.Errorf("after a deploy: %s is %q, want %q", name, got, want)
+		}
+	}
+	if after, err := os.Stat(files); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the folder is another one: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(files, "src", "gone")); err == nil {
+		t.Error("an empty folder stays")
+	}
+	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+		t.Errorf("a link led the deploy out: %v %v", left, err)
+	}
+}
+
 func TestDeployersAtOnce(t *testing.T) {
 	s := newSite(t)
 	var g errgroup.Group

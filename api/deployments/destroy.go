@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -45,7 +44,7 @@ func (s *Service) destroy(ctx context.Context, c *caller, in *deployment.Destroy
 		if err := s.destroyResources(ctx, c, d, report); err != nil {
 			return err
 		}
-		if err := os.RemoveAll(s.local(c.WorkspaceID, d.RootPath)); err != nil {
+		if err := s.clear(c.WorkspaceID, d.RootPath); err != nil {
 			return err
 		}
 		return s.store.Succeed(ctx, version, c.UserName, deployments.Done{RunID: c.RunID, Workspace: c.WorkspaceID})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -253,7 +252,7 @@ func (s *Service) planFiles(c *caller, in *deployment.Request, p *plan) {
 	slices.Sort(p.Files.Removed)
 	p.Missing, p.Files.Bytes = s.missingBlobs(in.Files, in.Libraries)
 	if p.TreeDigest != "" && p.TreeDigest == p.deployment.TreeDigest {
-		if _, err := os.Stat(s.local(c.WorkspaceID, in.FilePath)); err != nil { // someone deleted the live files
+		if !s.isLive(c.WorkspaceID, in.FilePath) { // someone deleted the live files
 			p.Source = true
 		}
 	}

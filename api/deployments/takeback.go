@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path"
 	"strings"
 
@@ -166,26 +165,14 @@ func (s *Service) recover(ctx context.Context) error {
 		if err := s.failed(ctx, v, deployments.ReasonExpired); err != nil {
 			return err
 		}
-		if err := s.restoreFiles(d); err != nil {
+		if d.FilePath == "" {
+			continue
+		}
+		if err := s.goLive(d.WorkspaceID, v.TreeDigest, d.TreeDigest, d.FilePath); err != nil {
 			return fmt.Errorf("restore the files of %s: %w", d.RootPath, err)
 		}
 	}
 	return nil
-}
-
-// restoreFiles puts the live tree of the database back, whatever a swap left.
-func (s *Service) restoreFiles(d deployments.Deployment) error {
-	if d.FilePath == "" {
-		return nil
-	}
-	if d.TreeDigest == "" {
-		return os.RemoveAll(s.local(d.WorkspaceID, d.FilePath))
-	}
-	_, finish, err := s.goLive(d.WorkspaceID, d.TreeDigest, d.FilePath, d.ID)
-	if err != nil {
-		return err
-	}
-	return finish()
 }
 
 func (s *Service) deploymentOf(ctx context.Context, v deployments.Version) (deployments.Deployment, error) {
