@@ -47,8 +47,26 @@ func (s *Service) parse(r *http.Request) (*request, error) {
 		return q, badRequest("InvalidResourceName", "the container's name is not valid")
 	}
 	var err error
-	q.path, err = cleanPath(q.path)
+	if q.path, err = cleanPath(q.path); err != nil {
+		return q, err
+	}
+	q.source, err = q.renameSource(r, hostStyle)
 	return q, err
+}
+
+// renameSource reads /filesystem/path, with the account before it in path style
+// (azdatalake) or without (ABFS, host style), URL-encoded and perhaps with a
+// query behind it.
+func (q *request) renameSource(r *http.Request, hostStyle bool) (string, error) {
+	raw, _, _ := strings.Cut(r.Header.Get("x-ms-rename-source"), "?")
+	source, err := url.PathUnescape(raw)
+	if err != nil {
+		return "", badRequest("InvalidRenameSourcePath", "x-ms-rename-source is not a valid path")
+	}
+	if source, err = cleanPath(source); err == nil && !hostStyle {
+		source = strings.TrimPrefix(source, q.account+"/")
+	}
+	return source, err
 }
 
 // cleanPath refuses what has no one meaning as a file name.

@@ -48,15 +48,27 @@ func (s *Service) authorizeBearer(r *http.Request, q *request, token string) err
 	if err != nil || id.Admin {
 		return err
 	}
-	read, write, err := s.store.Allowed(r.Context(), q.account, q.container, id.ID)
-	if err != nil {
-		return err
-	}
 	reading := q.method == http.MethodGet || q.method == http.MethodHead
-	if write || read && reading {
-		return nil
+	for _, container := range q.containers() {
+		read, write, err := s.store.Allowed(r.Context(), q.account, container, id.ID)
+		if err != nil {
+			return err
+		}
+		if !write && !(read && reading) {
+			return &Error{Status: http.StatusForbidden, Code: "AuthorizationPermissionMismatch", Message: id.UserName + " is not authorized to perform this operation on " + q.account + "/" + container}
+		}
 	}
-	return &Error{Status: http.StatusForbidden, Code: "AuthorizationPermissionMismatch", Message: id.UserName + " is not authorized to perform this operation on " + q.account + "/" + q.container}
+	return nil
+}
+
+// containers are those that the request reads or changes: a rename takes away
+// what is at its source.
+func (q *request) containers() []string {
+	if q.source == "" {
+		return []string{q.container}
+	}
+	from, _, _ := strings.Cut(q.source, "/")
+	return []string{q.container, from}
 }
 
 func (s *Service) authorizeKey(r *http.Request, account accounts.Account, value string) error {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path"
 	"strconv"
@@ -129,22 +128,10 @@ func pathExists(e *entry) error {
 	return err
 }
 
-// renamePath moves a file or directory within the account. The source is
-// /filesystem/path, with the account before it in path style (azdatalake) or
-// without (ABFS, host style), URL-encoded and perhaps with a query behind it.
+// renamePath moves a file or directory within the account.
 func (s *Service) renamePath(w http.ResponseWriter, r *http.Request, q *request) error {
-	source, _, _ := strings.Cut(r.Header.Get("x-ms-rename-source"), "?")
-	source, err := url.PathUnescape(source)
-	if err != nil {
-		return badRequest("InvalidRenameSourcePath", "x-ms-rename-source is not a valid path")
-	}
-	source, err = cleanPath(source)
-	if err != nil {
-		return err
-	}
-	source = strings.TrimPrefix(source, q.account+"/")
-	from, to := path.Join(q.account, source), s.lake.name(q, q.path)
-	if strings.HasPrefix(to+"/", from+"/") || !strings.Contains(source, "/") {
+	from, to := path.Join(q.account, q.source), s.lake.name(q, q.path)
+	if strings.HasPrefix(to+"/", from+"/") || !strings.Contains(q.source, "/") {
 		return conflict("InvalidRenameSourcePath", "The source directory cannot be the same as the destination directory, nor can the destination be a subdirectory of the source directory.")
 	}
 	src, err := s.lake.stat(from)

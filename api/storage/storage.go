@@ -120,6 +120,7 @@ type request struct {
 	account   string
 	container string
 	path      string // "" is the container's root
+	source    string // container/path of a rename's source, "" if it is none
 	dfs       bool   // DFS API, else Blob
 	method    string // after X-HTTP-Method-Override
 }

@@ -33,7 +33,8 @@ import (
 
 // endpoint starts the service with the account "lake1" and returns its URL in
 // path style, and the account's key. The bearer tokens "reader" and "nobody"
-// stand for principals with and without a grant: the issuer has its own tests.
+// stand for principals with and without grants: to read all, and to write to
+// the container "own". The issuer has its own tests.
 func endpoint(t *testing.T) (url, key string, dir state.Dir) {
 	t.Helper()
 	dir = state.Dir(t.TempDir())
@@ -66,6 +67,9 @@ func endpoint(t *testing.T) (url, key string, dir state.Dir) {
 		t.Fatal(err)
 	}
 	if err := s.store.Grant(ctx, "lake1", "", 1, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.store.Grant(ctx, "lake1", "own", 1, true); err != nil {
 		t.Fatal(err)
 	}
 	web := httptest.NewServer(s)
