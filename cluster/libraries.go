@@ -34,6 +34,7 @@ type PyPI struct {
 
 // wanted is what an overlay is made of.
 type wanted struct {
+	tree         *protocol.Tree // the task's, for files that are among the deployed ones
 	requirements []string
 	wheels       []place
 	files        map[place]bool // requirements files that were read
@@ -44,7 +45,7 @@ const maxFiles = 50
 
 // libraries makes the overlay that a task needs.
 func (m *Manager) libraries(ctx context.Context, r *run, t *protocol.Task) error {
-	var w wanted
+	w := wanted{tree: t.Tree}
 	if len(r.Libraries) > 0 {
 		if err := m.addLibraries(r.WorkspaceID, r.Libraries, &w); err != nil {
 			return err
@@ -190,7 +191,7 @@ func resolve(file, dir string) string {
 }
 
 func (m *Manager) addRequirementFile(ws int64, file string, w *wanted) error {
-	at := m.locate(ws, file)
+	at := m.locate(ws, w.tree, file)
 	if w.files[at] {
 		return nil
 	}
@@ -217,7 +218,7 @@ func (m *Manager) addRequirementFile(ws int64, file string, w *wanted) error {
 
 // addWheel takes a pattern too: bundles name dist/*.whl.
 func (m *Manager) addWheel(ws int64, file string, w *wanted) error {
-	at := m.locate(ws, file)
+	at := m.locate(ws, w.tree, file)
 	found, err := at.glob()
 	if err != nil || len(found) == 0 {
 		return &failure{wherry.TermLibrary, fmt.Sprintf("there is no wheel %s", at.inside)}

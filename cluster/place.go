@@ -5,8 +5,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/wherry-ml/wherry/agent/protocol"
 )
 
 // place is a file that a task's settings name. Tasks write to the folder top,
@@ -18,9 +21,33 @@ type place struct {
 	name   string // below top
 }
 
-// locate returns the place of a file of /Workspace (which may be left out), a
+// locate returns the place of a file as a task with that tree sees it: deployed
+// files are the tree's, whatever the live ones are meanwhile.
+func (m *Manager) locate(ws int64, tree *protocol.Tree, file string) place {
+	live := m.live(ws, file)
+	if tree == nil {
+		return live
+	}
+	name, ok := strings.CutPrefix(live.inside, tree.Root+"/")
+	if !ok {
+		return live
+	}
+	deployed := place{live.inside, filepath.Join(m.cfg.State.Trees(), tree.Digest), name}
+	if _, err := deployed.stat(); err == nil {
+		return deployed
+	}
+	if _, found := deployed.leftOut(); found {
+		return deployed
+	}
+	if found, err := deployed.glob(); err == nil && len(found) > 0 {
+		return deployed
+	}
+	return live // a task wrote it, or there is none
+}
+
+// live returns the place of a file of /Workspace (which may be left out), a
 // volume or DBFS.
-func (m *Manager) locate(ws int64, file string) place {
+func (m *Manager) live(ws int64, file string) place {
 	if rest, ok := strings.CutPrefix(file, "dbfs:"); ok {
 		if strings.HasPrefix(rest, "/Volumes/") {
 			file = rest

@@ -36,9 +36,11 @@ func (m *Manager) task(ctx context.Context, r *run) (*protocol.Task, error) {
 	switch {
 	case settings.Notebook != nil:
 		t.Kind = protocol.Notebook
+		m.deployed(ctx, settings.Notebook.Path, t)
 		err = m.notebook(r, settings.Notebook.Path, t)
 	case settings.Python != nil:
 		t.Kind, t.Argv = protocol.Script, settings.Python.Parameters
+		m.deployed(ctx, settings.Python.File, t)
 		err = m.script(r, settings.Python.File, t)
 	case settings.Wheel != nil:
 		w := settings.Wheel
@@ -49,19 +51,25 @@ func (m *Manager) task(ctx context.Context, r *run) (*protocol.Task, error) {
 	if err == nil {
 		err = m.libraries(ctx, r, t)
 	}
-	if err == nil && m.cfg.Trees != nil && t.Path != "" {
-		if digest, root, ok := m.cfg.Trees.TreeOf(ctx, r.WorkspaceID, t.Path); ok {
-			t.Tree = &protocol.Tree{Digest: digest, Root: root}
-			t.Roots = []string{root}
-		}
-	}
 	return t, err
+}
+
+// deployed settles which deployed tree the task sees, before any of its files
+// is read: a deploy may go on meanwhile.
+func (m *Manager) deployed(ctx context.Context, file string, t *protocol.Task) {
+	if m.cfg.Trees == nil {
+		return
+	}
+	if digest, root, ok := m.cfg.Trees.TreeOf(ctx, t.WorkspaceID, m.live(t.WorkspaceID, file).inside); ok {
+		t.Tree = &protocol.Tree{Digest: digest, Root: root}
+		t.Roots = []string{root}
+	}
 }
 
 // script finds a Python file: below /Workspace (which may be left out), in a
 // volume, or in DBFS.
 func (m *Manager) script(r *run, file string, t *protocol.Task) error {
-	at := m.locate(r.WorkspaceID, file)
+	at := m.locate(r.WorkspaceID, t.Tree, file)
 	info, err := at.stat()
 	if err != nil && path.Ext(at.inside) == "" {
 		if found, ok := at.leftOut(); ok {
@@ -80,7 +88,7 @@ func (m *Manager) script(r *run, file string, t *protocol.Task) error {
 }
 
 func (m *Manager) notebook(r *run, name string, t *protocol.Task) error {
-	at := m.locate(r.WorkspaceID, name)
+	at := m.locate(r.WorkspaceID, t.Tree, name)
 	src, err := at.read()
 	if err != nil {
 		if file, ok := at.leftOut(); ok {

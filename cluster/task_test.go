@@ -4,6 +4,7 @@ package cluster_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -201,42 +202,79 @@ func (o oneTree) TreeOf(_ context.Context, _ int64, path string) (digest, root s
 	return o.digest, o.root, strings.HasPrefix(path, o.root+"/")
 }
 
-// TestDeployedTree: a task sees the deployed files as they were when it
-// started, can write beside them, and leaves the live ones alone.
-func TestDeployedTree(t *testing.T) {
-	s := newSite(t, func(c *cluster.Config) { c.Trees = oneTree{"abc", "/Workspace/b/files"} })
-	tree := filepath.Join(s.dir.Trees(), "abc")
-	for name, text := range map[string]string{
-		filepath.Join(tree, "src", "lib.py"): "VALUE = 'deployed'\n", filepath.Join(tree, "main.py"): "",
-		filepath.Join(s.dir.Workspace(1), "b", "files", "src", "lib.py"): "VALUE = 'live'\n",
+// deployTree makes a deployed tree, and what is live at its place.
+func deployTree(t *testing.T, s *site, digest string, tree, live map[string]string) {
+	t.Helper()
+	for dir, files := range map[string]map[string]string{
+		filepath.Join(s.dir.Trees(), digest): tree, filepath.Join(s.dir.Workspace(1), "b", "files"): live,
 	} {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(text), 0o600)); err != nil {
-			t.Fatal(err)
+		for name, text := range files {
+			name = filepath.Join(dir, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	source := `
+}
+
+// TestDeployedTree: a task sees the deployed files as they were when it
+// started, whatever is live, and what earlier tasks wrote beside them; what it
+// writes is live, and there for the next task.
+func TestDeployedTree(t *testing.T) {
+	s := newSite(t, func(c *cluster.Config) { c.Trees = oneTree{"abc", "/Workspace/b/files"} })
+	deployTree(t, s, "abc", map[string]string{"src/lib.py": "VALUE = 'deployed'\n", "main.py": `
 import os
 from src import lib
 print(lib.VALUE, sorted(f for f in os.listdir("/Workspace/b/files") if f != "__pycache__"))
 open("/Workspace/b/files/new", "w").write("x")
 open("/Workspace/b/beside", "w").write("x")
-`
-	if err := os.WriteFile(filepath.Join(tree, "main.py"), []byte(source), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a := s.script("b/files/main.py", "raise SystemExit('the live file ran')")
-	if r := s.run(a); r.State != wherry.ResultSuccess {
-		t.Fatalf("%+v\n%s", r, s.output(a.RunID))
-	}
-	if got, want := s.output(a.RunID), "deployed ['main.py', 'src']\n"; got != want {
-		t.Errorf("output %q, want %q", got, want)
-	}
-	if _, err := os.Stat(filepath.Join(s.dir.Workspace(1), "b", "beside")); err != nil {
-		t.Errorf("a write beside the tree is not live: %v", err)
-	}
-	for _, dir := range []string{tree, filepath.Join(s.dir.Workspace(1), "b", "files")} {
-		if _, err := os.Stat(filepath.Join(dir, "new")); err == nil {
-			t.Errorf("a write into the tree changed %s", dir)
+`}, map[string]string{"src/lib.py": "VALUE = 'live'\n"})
+	for _, want := range []string{"deployed ['main.py', 'src']\n", "deployed ['main.py', 'new', 'src']\n"} {
+		a := s.script("b/files/main.py", "raise SystemExit('the live file ran')")
+		if r := s.run(a); r.State != wherry.ResultSuccess {
+			t.Fatalf("%+v\n%s", r, s.output(a.RunID))
 		}
+		if got := s.output(a.RunID); got != want {
+			t.Errorf("output %q, want %q", got, want)
+		}
+	}
+	for _, name := range []string{"beside", "files/new"} {
+		if _, err := os.Stat(filepath.Join(s.dir.Workspace(1), "b", name)); err != nil {
+			t.Errorf("what a task wrote is not live: %v", err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(s.dir.Trees(), "abc", "new")); err == nil {
+		t.Error("a task changed the tree")
+	}
+}
+
+// TestDeployedNotebook: a notebook and the requirements are of the same deploy
+// as the modules beside it, whatever is live; one that a task wrote runs too.
+func TestDeployedNotebook(t *testing.T) {
+	var asked []string
+	s := newSite(t, func(c *cluster.Config) {
+		c.Trees = oneTree{"abc", "/Workspace/b/files"}
+		c.Overlay = func(_ context.Context, requirements, _ []string) (string, error) {
+			asked = append(asked, requirements...)
+			return "", nil
+		}
+	})
+	const head = "# Databricks notebook source\n"
+	deployTree(t, s, "abc",
+		map[string]string{"nb.py": head + "from src import lib\ndbutils.notebook.exit('nb ' + lib.VALUE)\n", "src/lib.py": "VALUE = 'deployed'\n", "needs.txt": "deployed\n"},
+		map[string]string{
+			"nb.py": head + "dbutils.notebook.exit('live')\n", "src/lib.py": "VALUE = 'live'\n", "needs.txt": "live\n",
+			"made.py": head + "from src import lib\ndbutils.notebook.exit('made ' + lib.VALUE)\n",
+		})
+	for name, want := range map[string]string{"nb": "nb deployed", "made": "made deployed"} {
+		a := s.script("unused.py", "")
+		a.Task = json.RawMessage(fmt.Sprintf(`{"task_key": "t", "notebook_task": {"notebook_path": "/Workspace/b/files/%s"}}`, name))
+		a.Libraries = json.RawMessage(`[{"requirements": "/Workspace/b/files/needs.txt"}]`)
+		if r := s.run(a); r.State != wherry.ResultSuccess || r.ExitValue != want {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	if got := strings.Join(asked, " "); got != "deployed deployed" {
+		t.Errorf("libraries asked for: %q", got)
 	}
 }

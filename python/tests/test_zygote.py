@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -222,13 +223,35 @@ print(loaded, HistGradientBoostingClassifier(max_iter=5).fit(X, y).score(X, y) >
     z.close()
 
 
+TREE_TASK = """
+import os, shutil
+print(sorted(os.listdir(".")), open("conf").read(), os.path.exists("out/old"))
+open("r+", "r+").close()
+os.makedirs("made/deep"); open("made/deep/f", "w").write("f")
+open("src/model", "w").write("m"); os.chmod("src/model", 0o755)
+os.remove("left")
+shutil.rmtree("out"); os.mkdir("out"); open("out/new", "w").write("new")
+open("log", "a").write("two ")
+os.symlink("log", "link")
+open("conf", "w").write("changed")
+print(sorted(os.listdir(".")), sorted(os.listdir("out")), flush=True)
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="needs root for the overlay")
-def test_tree(zygote: Zygote, tmp_path: Path) -> None:
-    """A task sees the deployed tree, unchanged by what happens to the live files."""
-    tree, live, upper = tmp_path / "tree", tmp_path / "live", tmp_path / "upper"
-    for folder in (tree, live, upper):
-        folder.mkdir()
-    (tree / "s.py").write_text("import os\nprint('deployed', sorted(os.listdir('.')))\nopen('new', 'w').write('x')")
+@pytest.mark.parametrize("end", ["exit", "kill", "agent gone"])
+def test_tree(zygote: Zygote, tmp_path: Path, end: str) -> None:
+    """A task sees the deployed tree, unchanged by what happens to the live files,
+    above what earlier tasks left; what it wrote is live after it, however it ended."""
+    tree, live, upper = tmp_path / "tree", tmp_path / "a, b:c" / "live", tmp_path / "upper"
+    for folder in (tree / "src", live / "out", live / "src", upper):
+        folder.mkdir(parents=True)
+    files = {tree / "conf": "deployed", tree / "r+": "", live / "conf": "live", live / "r+": "as it is"}
+    files |= {live / "left": "", live / "out" / "old": "", live / "log": "one ", live / "src" / "mine": "mine"}
+    for path, text in files.items():
+        path.write_text(text)
+    rest = "" if end == "exit" else "import time; time.sleep(600)"
+    (tree / "s.py").write_text(TREE_TASK + rest)
     (live / "s.py").write_text("print('live')")
     task = zygote.start(
         "script",
@@ -236,6 +259,22 @@ def test_tree(zygote: Zygote, tmp_path: Path) -> None:
         tree={"src": str(tree), "dst": str(live), "upper": str(upper)},
         isolate=True,
     )
-    assert task.end()["exit"] == 0
-    assert task.out == "deployed ['s.py']\n"
-    assert sorted(os.listdir(live)) == ["s.py"] and sorted(os.listdir(tree)) == ["s.py"]
+    task.wait_for("['new']")
+    if end == "agent gone":
+        task.control.shutdown(socket.SHUT_WR)
+        task.end()
+    else:
+        if end == "kill":
+            task.tell("kill")
+        assert task.end()["exit"] == 0
+    names = ["conf", "link", "log", "made", "out", "r+", "s.py", "src"]
+    before = ["conf", "left", "log", "out", "r+", "s.py", "src"]
+    said = "wherry: conf is a deployed file: later tasks see it as it was deployed\n"
+    assert task.out.splitlines(True)[:2] == [f"{before} deployed True\n", f"{names} ['new']\n"]
+    assert "".join(task.out.splitlines(True)[2:]) == said
+    assert sorted(os.listdir(live)) == names and sorted(os.listdir(live / "out")) == ["new"]
+    assert (live / "made" / "deep" / "f").read_text() == "f" and (live / "src" / "mine").read_text() == "mine"
+    assert (live / "src" / "model").stat().st_mode & 0o777 == 0o755
+    assert (live / "log").read_text() == "one two " and os.readlink(live / "link") == "log"
+    assert (live / "r+").read_text() == "as it is" and (live / "s.py").read_text() == "print('live')"
+    assert (tree / "conf").read_text() == "deployed" and sorted(os.listdir(tree)) == ["conf", "r+", "s.py", "src"]

@@ -69,11 +69,17 @@ def private_mounts() -> None:
 
 
 def overlay(lower: str, upper: str, target: str) -> None:
-    """Show lower at target; what the task writes there goes below upper."""
+    """Show lower at target, above what is there; what is written there goes
+    below upper. Marks are in user.* attributes, which need no rights."""
     for name in ("upper", "work"):
         os.makedirs(os.path.join(upper, name), exist_ok=True)
-    data = f"lowerdir={lower},upperdir={upper}/upper,workdir={upper}/work"
-    mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, data)
+    below = os.open(target, os.O_PATH | os.O_DIRECTORY)  # its name may hold what mount's options may not
+    try:
+        layers = f"lowerdir={lower}:/proc/self/fd/{below}"
+        data = f"{layers},upperdir={upper}/upper,workdir={upper}/work,userxattr"
+        mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, data)
+    finally:
+        os.close(below)
 
 
 def adopt_orphans() -> None:

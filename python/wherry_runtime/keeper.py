@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import Any
 
-from wherry_runtime import isolation, task
+from wherry_runtime import isolation, task, view
 
 MAX_MESSAGE = 1 << 20
 
@@ -51,11 +51,12 @@ def wait_for_task(zygote: socket.socket, link: socket.socket, isolate: bool) -> 
     zygote.close()
     link.close()
     control = socket.socket(fileno=fds[-1])
+    seen = view.View(request)
     _send_all(ours, data, fds[:-1])
-    for fd in fds[:-1]:
+    for fd in fds[1:-1]:
         os.close(fd)
     isolation.drop_privileges(request.get("uid"), request.get("gid"))
-    Keeper(control, ours, worker, isolate).run()
+    Keeper(control, ours, worker, isolate, seen, fds[0]).run()
 
 
 def _take(zygote: socket.socket, link: socket.socket, worker: socket.socket) -> tuple[bytes, list[int]]:
@@ -135,8 +136,11 @@ def leave(code: int, fds: list[int], link: socket.socket) -> None:
 class Keeper:
     """Between the agent (control) and the user's process (worker)."""
 
-    def __init__(self, control: socket.socket, link: socket.socket, worker: int, isolate: bool) -> None:
+    def __init__(
+        self, control: socket.socket, link: socket.socket, worker: int, isolate: bool, seen: view.View, out: int
+    ) -> None:
         self.control, self.link, self.worker, self.isolate = control, link, worker, isolate
+        self.seen, self.out = seen, out
         self.stream = control.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
         self.rest = b""
         self.code: int | None = None  # as the worker told it
@@ -160,6 +164,7 @@ class Keeper:
         elif status is not None:
             code = os.WEXITSTATUS(status)
         self.kill_all()
+        self.keep_files()
         self.say({"exit": code, "signal": number})
         os._exit(0)
 
@@ -170,6 +175,7 @@ class Keeper:
             data = b""
         if not data:
             self.kill_all()
+            self.keep_files()
             os._exit(0)
         self.rest += data if self.stream else data + b"\n"
         *lines, self.rest = self.rest.split(b"\n")
@@ -201,6 +207,13 @@ class Keeper:
             self.control.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
             pass  # The agent is gone: the next read ends the task.
+
+    def keep_files(self) -> None:
+        for line in self.seen.keep():
+            try:
+                os.write(self.out, f"wherry: {line}\n".encode(errors="surrogateescape"))
+            except OSError:
+                return  # Nobody reads it.
 
     def reap(self) -> int | None:
         """Collect ended children; the wait status of the worker once it has ended."""

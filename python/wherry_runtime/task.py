@@ -76,7 +76,7 @@ def start(request: dict[str, Any], events: int, link: socket.socket) -> int:
 
 
 def enter_view(request: dict[str, Any]) -> None:
-    """Show the deployed tree, as it was when the task started, at its place."""
+    """Show the deployed tree, as it was when the task started, at its place; see view."""
     tree = request.get("tree")
     if not tree or not request.get("isolate", True):
         return
