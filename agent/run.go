@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/agent/protocol"
 	"github.com/wherry-ml/wherry/task"
 )
@@ -20,12 +21,26 @@ func (a *Agent) taskFolder(runID int64) string {
 	return filepath.Join(a.dir, protocol.RunDir, strconv.FormatInt(runID, 10))
 }
 
-// run starts a task, unless it was started before. The server's connection may
-// end while the task runs on: ctx is only what it begins with.
-func (a *Agent) run(ctx context.Context, pt *protocol.Task) error {
+// run starts a task, unless it was started before. One that can not be started
+// has ended, and the server is told so: without a spool nobody keeps it.
+func (a *Agent) run(ctx context.Context, conn *protocol.Conn, pt *protocol.Task) error {
 	if pt == nil || pt.RunID == 0 {
 		return fmt.Errorf("no task was given")
 	}
+	err := a.start(ctx, pt)
+	if err == nil {
+		return nil
+	}
+	slog.Error("start a task", "run", pt.RunID, "error", err)
+	message := "the task could not be started: " + err.Error()
+	return conn.Send(protocol.Message{Type: protocol.Exit, RunID: pt.RunID, Result: &wherry.Result{
+		State: wherry.ResultFailed, Code: "DRIVER_ERROR", Message: message, Error: message,
+	}})
+}
+
+// start begins the task. The server's connection may end while the task runs
+// on: ctx is only what it begins with.
+func (a *Agent) start(ctx context.Context, pt *protocol.Task) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.tasks[pt.RunID] != nil {
@@ -37,7 +52,7 @@ func (a *Agent) run(ctx context.Context, pt *protocol.Task) error {
 	}
 	folder := a.taskFolder(pt.RunID)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
+		return errors.Join(err, spool.Remove())
 	}
 	s := &session{d: a.driver, spool: spool}
 	spec := a.spec(*pt, spool, folder)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/wherry-ml/wherry/agent/protocol"
+	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/task"
 )
 
@@ -46,13 +47,13 @@ func (a *Agent) serve(ctx context.Context, conn *protocol.Conn) error {
 		}
 		switch m.Type {
 		case protocol.Run:
-			err = a.run(ctx, m.Task)
+			err = a.run(ctx, conn, m.Task)
 		case protocol.Attach:
 			if t := a.task(m.RunID); t != nil {
 				streams.Go(func() { stream(ctx, conn, m.RunID, t.Spool(), m.Offsets) })
 			}
 		case protocol.Ack:
-			err = a.forget(m.RunID, m.Offsets)
+			a.forget(m.RunID, m.Offsets)
 		case protocol.Cancel:
 			if t := a.task(m.RunID); t != nil {
 				t.Cancel()
@@ -60,7 +61,9 @@ func (a *Agent) serve(ctx context.Context, conn *protocol.Conn) error {
 		case protocol.Listeners:
 			err = a.sendListeners(conn)
 		case protocol.Hosts:
-			if err = a.box.SetHosts(m.Hosts); err == nil {
+			if herr := a.box.SetHosts(m.Hosts); herr != nil {
+				slog.Warn("hosts", "error", herr) // the server sees that no answer comes
+			} else {
 				err = conn.Send(protocol.Message{Type: protocol.Hosts, Hosts: m.Hosts})
 			}
 		case protocol.End:
@@ -118,22 +121,25 @@ func (a *Agent) task(runID int64) *task.Task {
 }
 
 // forget drops a finished task once the server has all of it.
-func (a *Agent) forget(runID int64, at protocol.Offsets) error {
+func (a *Agent) forget(runID int64, at protocol.Offsets) {
 	a.mu.Lock()
 	t := a.tasks[runID]
 	if t == nil {
 		a.mu.Unlock()
-		return nil
+		return
 	}
 	p, _ := t.Spool().Progress()
 	if p.Result == nil || p.Offsets != at {
 		a.mu.Unlock()
 		slog.Warn("ack before the end of a task", "run", runID, "acked", at, "have", p.Offsets)
-		return nil
+		return
 	}
 	delete(a.tasks, runID)
 	a.mu.Unlock()
-	return errors.Join(t.Spool().Remove(), os.RemoveAll(a.taskFolder(runID)))
+	// What can not be deleted lies there until the agent's folder goes.
+	if err := errors.Join(t.Spool().Remove(), state.RemoveAll(a.taskFolder(runID))); err != nil {
+		slog.Warn("forget a task", "run", runID, "error", err)
+	}
 }
 
 func (a *Agent) endIfIdle(force bool) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/agent/protocol"
+	"github.com/wherry-ml/wherry/state"
 )
 
 // remote is the server's end of one agent.
@@ -26,11 +27,12 @@ type remote struct {
 	gone   chan struct{} // closed when the agent is dead
 
 	mu    sync.Mutex
-	conn  *protocol.Conn
+	conn  *protocol.Conn           // nil before the first welcome
 	known map[int64]protocol.State // what the agent had at the last welcome
 	sinks map[int64]*run
 	dead  bool
 	used  time.Time         // when the last task ended
+	plain string            // why its box isolates nothing, "" if it does
 	hosts map[string]string // as they were last sent
 	heard map[string]string // as the agent has them
 	news  chan struct{}     // closed when heard changes
@@ -43,6 +45,9 @@ func (m *Manager) agent(id string) *remote {
 	return m.agents[id]
 }
 
+// greetingTime is how long an agent may take to answer a hello.
+const greetingTime = 20 * time.Second
+
 // connect says hello with a new epoch and takes the welcome. The agent lets go
 // of any older connection.
 func (r *remote) connect() error {
@@ -50,6 +55,7 @@ func (r *remote) connect() error {
 	if err != nil {
 		return err
 	}
+	_ = conn.Deadline(time.Now().Add(greetingTime))
 	token, err := os.ReadFile(filepath.Join(r.dir, protocol.TokenFile))
 	if err == nil {
 		// Each connection needs an epoch above the last one's; a newer server's are above all of ours.
@@ -67,7 +73,8 @@ func (r *remote) connect() error {
 	case welcome.Type != protocol.Welcome:
 		err = fmt.Errorf("agent %s answered %q to hello", r.id, welcome.Type)
 	case welcome.Version != protocol.Version:
-		err = fmt.Errorf("agent %s speaks protocol %d, this server %d", r.id, welcome.Version, protocol.Version)
+		r.retire(conn)
+		err = fmt.Errorf("agent %s speaks protocol %d, this server %d: it ends after its tasks, and their output comes then", r.id, welcome.Version, protocol.Version)
 	default:
 		err = conn.Send(protocol.Message{Type: protocol.Listeners})
 	}
@@ -75,13 +82,35 @@ func (r *remote) connect() error {
 		_ = conn.Close()
 		return err
 	}
+	_ = conn.Deadline(time.Time{})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.conn, r.known = conn, map[int64]protocol.State{}
+	r.conn, r.known, r.plain = conn, map[int64]protocol.State{}, welcome.Plain
 	for _, s := range welcome.Tasks {
 		r.known[s.RunID] = s
 	}
 	return nil
+}
+
+// retire has an agent of another version end once nothing runs on it: its folder
+// then has what its tasks wrote.
+func (r *remote) retire(conn *protocol.Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, s := range r.sinks {
+		if s.isCanceled() || s.ended.Load() != nil {
+			_ = conn.Send(protocol.Message{Type: protocol.Cancel, RunID: id})
+		}
+	}
+	_ = conn.Send(protocol.Message{Type: protocol.End})
+}
+
+// isUsable reports whether new tasks may go to the agent: it has answered this
+// server, and is not dead.
+func (r *remote) isUsable() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.conn != nil && !r.dead
 }
 
 // serve reads what the agent sends, and connects again while it lives.
@@ -103,8 +132,10 @@ func (r *remote) serve(ctx context.Context) error {
 	}
 }
 
-// reconnect waits until the agent answers or is known to be dead.
+// reconnect waits until the agent answers or is known to be dead: only who has
+// its lock may say so.
 func (r *remote) reconnect(ctx context.Context) error {
+	said := ""
 	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := r.connect()
 		if err == nil {
@@ -119,6 +150,9 @@ func (r *remote) reconnect(ctx context.Context) error {
 			for _, s := range sinks {
 				s.deliver(protocol.Message{Type: protocol.Attach})
 			}
+			if err := r.m.ackSettled(ctx, r); err != nil {
+				slog.Warn("ack settled tasks", "agent", r.id, "error", err) // the next connection does
+			}
 			return nil
 		}
 		if errors.Is(err, errFenced) {
@@ -128,6 +162,10 @@ func (r *remote) reconnect(ctx context.Context) error {
 		if lock != nil || errors.Is(lerr, os.ErrNotExist) {
 			r.die(lock)
 			return nil
+		}
+		if said != err.Error() {
+			said = err.Error()
+			slog.Warn("agent does not answer", "agent", r.id, "error", err)
 		}
 		select {
 		case <-time.After(wait):
@@ -166,6 +204,9 @@ func (r *remote) read() error {
 	r.mu.Lock()
 	conn := r.conn
 	r.mu.Unlock()
+	if conn == nil {
+		return errNotGreeted
+	}
 	defer func() { _ = conn.Close() }()
 	for {
 		m, files, err := conn.Receive()
@@ -209,10 +250,15 @@ func (r *remote) listen(names []string, files []*os.File) error {
 	return nil
 }
 
+var errNotGreeted = errors.New("the agent has not answered yet")
+
 func (r *remote) send(m protocol.Message) error {
 	r.mu.Lock()
 	conn := r.conn
 	r.mu.Unlock()
+	if conn == nil {
+		return errNotGreeted
+	}
 	return conn.Send(m)
 }
 
@@ -279,7 +325,7 @@ func (r *remote) terminate(why string) {
 		s.ended.Store(&failure{wherry.TermClusterError, why})
 	}
 	r.mu.Unlock()
-	r.end(true)
+	_ = r.end(true)
 }
 
 // ack lets the agent drop a task whose result is stored.
@@ -289,11 +335,12 @@ func (r *remote) ack(runID int64, at protocol.Offsets) {
 	}
 }
 
-func (r *remote) knows(runID int64) bool {
+// lacks reports whether the agent had not got a run when it last answered.
+func (r *remote) lacks(runID int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, ok := r.known[runID]
-	return ok
+	return r.conn != nil && !ok
 }
 
 // attach has the agent's messages of a run delivered to it.
@@ -335,7 +382,9 @@ func (r *remote) busy() bool {
 func (r *remote) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_ = r.conn.Close()
+	if r.conn != nil {
+		_ = r.conn.Close()
+	}
 }
 
 // findAgents connects to the agents that live and cleans up after the dead.
@@ -371,7 +420,7 @@ func (m *Manager) findAgent(ctx context.Context, id string, wanted bool) error {
 		if wanted {
 			return os.WriteFile(filepath.Join(dir, protocol.EndedFile), nil, 0o600)
 		}
-		return os.RemoveAll(dir)
+		return state.RemoveAll(dir)
 	}
 	r, err := m.newRemote(id)
 	if err == nil {
@@ -380,11 +429,11 @@ func (m *Manager) findAgent(ctx context.Context, id string, wanted bool) error {
 	if errors.Is(err, errFenced) {
 		return err
 	}
-	if err != nil {
+	m.add(r)
+	if err != nil { // it lives, so its tasks do: it is asked again until it does not
 		slog.Warn("agent does not answer", "agent", id, "error", err)
 		return nil
 	}
-	m.add(r)
 	_ = r.tellHosts() // a lost connection is noticed by its reader
 	return m.ackSettled(ctx, r)
 }

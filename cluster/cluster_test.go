@@ -39,7 +39,11 @@ func TestMain(m *testing.M) {
 
 // agentMain is `wherry agent --dir DIR --build DIGEST --ready-fd N`.
 func agentMain(args []string) int {
-	if err := agent.Run(context.Background(), args[1], args[3], os.NewFile(3, "ready")); err != nil {
+	run := agent.Run
+	if os.Getenv(relayEnv) != "" {
+		run = runBehindRelay
+	}
+	if err := run(context.Background(), args[1], args[3], os.NewFile(3, "ready")); err != nil {
 		fmt.Fprintln(os.Stderr, "agent:", err)
 		return 1
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -29,20 +30,73 @@ type follower struct {
 	run       *run
 	agent     *remote
 	clusterID string
+	task      *protocol.Task // nil until it is needed, if an earlier server has sent it
+	sent      bool           // by us
 	out       *output
 	running   <-chan time.Time // when to say that it runs; nil before it does, and afterwards
 }
 
-func (f *follower) send(task *protocol.Task) error {
-	if task != nil {
-		if err := f.agent.tellHosts(); err != nil {
-			return err
+// send has the agent stream the run from where we are, after the task itself
+// if the agent has not got it. A lost connection is no error: the next one has
+// us send again.
+func (f *follower) send(ctx context.Context) error {
+	if f.agent.lacks(f.run.RunID) {
+		if f.task == nil { // the last server was killed before it could send it
+			var err error
+			if f.task, err = f.m.taskAgain(ctx, f.run, f.agent.id, f.clusterID); err != nil {
+				return err
+			}
 		}
-		if err := f.agent.send(protocol.Message{Type: protocol.Run, Task: task}); err != nil {
-			return err
+		f.sent = true
+		f.tell(f.agent.tellHosts())
+		f.tell(f.agent.send(protocol.Message{Type: protocol.Run, Task: f.task}))
+	}
+	f.attach()
+	if f.run.isCanceled() {
+		f.cancel()
+	}
+	return nil
+}
+
+func (f *follower) attach() {
+	f.tell(f.agent.send(protocol.Message{Type: protocol.Attach, RunID: f.run.RunID, Offsets: f.out.written}))
+}
+
+func (f *follower) cancel() {
+	f.tell(f.agent.send(protocol.Message{Type: protocol.Cancel, RunID: f.run.RunID}))
+}
+
+func (f *follower) tell(err error) {
+	if err != nil {
+		slog.Warn("agent is not reached", "run", f.run.RunID, "agent", f.agent.id, "error", err)
+	}
+}
+
+// abort cancels a task that can not be followed and waits until it has ended;
+// what it still says is dropped.
+func (f *follower) abort(ctx context.Context) {
+	if !f.sent && f.agent.lacks(f.run.RunID) {
+		return
+	}
+	f.cancel()
+	f.attach()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m, ok := <-f.run.in:
+			switch {
+			case !ok, m.Type == protocol.Attach && f.agent.lacks(f.run.RunID):
+				return
+			case m.Type == protocol.Attach:
+				f.cancel()
+				f.attach()
+			case m.Type == protocol.Exit:
+				f.agent.ack(f.run.RunID, m.Offsets)
+				return
+			}
 		}
 	}
-	return f.agent.send(protocol.Message{Type: protocol.Attach, RunID: f.run.RunID, Offsets: f.out.written})
 }
 
 // follow returns the result once all output before it is in the files; what
@@ -56,7 +110,7 @@ func (f *follower) follow(ctx context.Context) (*wherry.Result, error) {
 			return nil, ctx.Err()
 		case <-canceled:
 			canceled = nil
-			_ = f.agent.send(protocol.Message{Type: protocol.Cancel, RunID: f.run.RunID})
+			f.cancel()
 		case <-f.running:
 			f.running = nil
 			if err := f.m.cfg.Runs.AttemptRunning(ctx, f.run.RunID, f.clusterID); err != nil {
@@ -98,10 +152,7 @@ func (f *follower) receive(ctx context.Context, m protocol.Message) (*wherry.Res
 	case protocol.Data:
 		return nil, f.out.write(m.Stream, m.Offset, m.Data)
 	case protocol.Attach: // the connection was made anew
-		if f.run.isCanceled() {
-			_ = f.agent.send(protocol.Message{Type: protocol.Cancel, RunID: f.run.RunID})
-		}
-		return nil, f.send(nil)
+		return nil, f.send(ctx)
 	case protocol.Exit:
 		if m.Offsets != f.out.written {
 			return nil, fmt.Errorf("run %d ended at %+v, its output is at %+v", f.run.RunID, m.Offsets, f.out.written)
@@ -136,27 +187,28 @@ type output struct {
 
 // openOutput opens or makes the files in dir and cuts them at the stored
 // offsets. A file that is shorter, after a crash of the machine, lowers them.
+// With an error the output knows its offsets only.
 func openOutput(dir string, stored protocol.Offsets) (*output, error) {
+	o := &output{files: map[string]*os.File{}, stored: stored, written: stored}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return o, err
 	}
-	o := &output{files: map[string]*os.File{}, written: stored}
 	for _, stream := range []string{protocol.Out, protocol.Events} {
 		f, err := os.OpenFile(filepath.Join(dir, stream), os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
-			o.close()
-			return nil, err
+			return o, err
 		}
 		o.files[stream] = f
 		info, err := f.Stat()
+		at := o.at(stream)
 		if err == nil {
-			at := o.at(stream)
 			*at = min(*at, info.Size())
+		}
+		if err == nil && *at < info.Size() {
 			err = f.Truncate(*at)
 		}
 		if err != nil {
-			o.close()
-			return nil, err
+			return o, err
 		}
 	}
 	o.stored = o.written

@@ -254,6 +254,8 @@ func (m *Manager) recover(ctx context.Context) error {
 			if err := m.abandon(ctx, s); err != nil {
 				return err
 			}
+		} else if r := m.agent(s.AgentID); r != nil && s.ClusterID == "" {
+			r.setLease(serverless)
 		}
 	}
 	m.mu.Lock()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/agent/protocol"
+	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store/compute"
 )
 
@@ -89,7 +90,7 @@ func (m *Manager) warm(key, lease string) *remote {
 	defer m.mu.Unlock()
 	var free *remote
 	for _, a := range m.agents {
-		if a.config.Shape != key || a.isDead() {
+		if a.config.Shape != key || !a.isUsable() {
 			continue
 		}
 		a.mu.Lock()
@@ -189,15 +190,18 @@ func (m *Manager) onCluster(ctx context.Context, r *run, c wherry.Cluster, spec 
 }
 
 // ensure makes a cluster RUNNING with a live agent. r is the attempt that asks,
-// nil if people do.
+// nil if people do: they may have changed their minds, and get no agent then.
 func (m *Manager) ensure(ctx context.Context, r *run, c wherry.Cluster, spec Spec) (*remote, error) {
 	defer m.lock("cluster:" + c.ID)()
 	c, err := m.cfg.Store.Cluster(ctx, c.WorkspaceID, c.ID) // as it is now that we have the lock
 	if err != nil {
 		return nil, err
 	}
-	if agent := m.agent(c.AgentID); agent != nil && c.State == wherry.ClusterRunning && !agent.isDead() {
+	if agent := m.agent(c.AgentID); agent != nil && c.State == wherry.ClusterRunning && agent.isUsable() {
 		return agent, nil
+	}
+	if r == nil && c.State == wherry.ClusterTerminated {
+		return nil, nil
 	}
 	s, notes, err := m.shape(c.WorkspaceID, c.Owner, spec)
 	if err != nil {
@@ -255,16 +259,16 @@ func (m *Manager) trim() {
 	slices.SortFunc(idle, func(a, b *remote) int { return b.used.Compare(a.used) })
 	for i, a := range idle {
 		if i >= warmAgents || time.Since(a.used) > warmTime {
-			a.end(false)
+			_ = a.end(false)
 		}
 	}
 }
 
 // end has the agent end, with force even if tasks run on it. It is not lent
 // again.
-func (r *remote) end(force bool) {
+func (r *remote) end(force bool) error {
 	r.setLease("ending")
-	_ = r.send(protocol.Message{Type: protocol.End, Force: force})
+	return r.send(protocol.Message{Type: protocol.End, Force: force})
 }
 
 // endAgents is the clean end of the server: agents with nothing to do end at
@@ -278,8 +282,7 @@ func (m *Manager) endAgents() {
 	m.mu.Unlock()
 	var ending []*remote
 	for _, a := range agents {
-		if m.cfg.StopAgents || !a.busy() {
-			a.end(m.cfg.StopAgents)
+		if (m.cfg.StopAgents || !a.busy()) && a.end(m.cfg.StopAgents) == nil {
 			ending = append(ending, a)
 		}
 	}
@@ -358,7 +361,7 @@ func (m *Manager) cleanAgents(ctx context.Context) error {
 		wanted := slices.ContainsFunc(stored, func(s compute.Attempt) bool { return s.AgentID == e.Name() })
 		if lock, err := protocol.Lock(m.cfg.State.Agent(e.Name())); err == nil && lock != nil {
 			if !wanted {
-				_ = os.RemoveAll(m.cfg.State.Agent(e.Name()))
+				_ = state.RemoveAll(m.cfg.State.Agent(e.Name()))
 			}
 			lock.Close()
 		}

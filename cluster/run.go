@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/wherry-ml/wherry"
@@ -60,16 +61,19 @@ var errNeverBegan = errors.New("the agent never began the task")
 // attempt takes one attempt to its result. An error ends the server: it can
 // not store results.
 func (m *Manager) attempt(ctx context.Context, r *run) error {
+	stored, err := m.cfg.Store.Attempt(ctx, r.RunID)
+	if err == nil && stored.Done {
+		return nil
+	}
+	fresh := wherry.CodeOf(err) == wherry.CodeDoesNotExist
 	for range 3 {
-		stored, err := m.cfg.Store.Attempt(ctx, r.RunID)
 		switch {
-		case err == nil && stored.Done:
-			return nil
+		case fresh:
+			err = m.begin(ctx, r)
 		case err == nil:
 			err = m.resume(ctx, r, stored)
-		case wherry.CodeOf(err) == wherry.CodeDoesNotExist:
-			err = m.begin(ctx, r)
 		}
+		fresh = true
 		if errors.Is(err, errNeverBegan) {
 			slog.Warn("starting again on another agent", "run", r.RunID)
 			continue
@@ -97,6 +101,10 @@ func (m *Manager) settleFailure(ctx context.Context, r *run, err error) error {
 		result.Code, result.Message, result.Error = wherry.TermInvalidRun, e.Message, e.Message
 	default:
 		slog.Error("attempt", "run", r.RunID, "error", err)
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			result.Message = "the disk of the state directory is full: what the task wrote could not be stored, so it was ended"
+			result.Error = result.Message
+		}
 	}
 	at := protocol.Offsets{}
 	if stored, serr := m.cfg.Store.Attempt(ctx, r.RunID); serr == nil {
@@ -155,7 +163,7 @@ func (m *Manager) begin(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	return m.follow(ctx, r, agent, clusterID, task, protocol.Offsets{})
+	return m.follow(ctx, &follower{m: m, run: r, agent: agent, clusterID: clusterID, task: task}, protocol.Offsets{})
 }
 
 // resume goes on with an attempt that was sent to an agent.
@@ -165,60 +173,63 @@ func (m *Manager) resume(ctx context.Context, r *run, stored compute.Attempt) er
 	if agent == nil { // dead: its folder holds all there is
 		return m.autopsy(ctx, r, stored)
 	}
-	var task *protocol.Task
-	if !agent.knows(r.RunID) { // the last server was killed before it could send it
-		var err error
-		if task, err = m.task(ctx, r); err != nil {
-			return err
-		}
-		if err := m.keepSource(task); err != nil {
-			return err
-		}
-		task.ClusterID = stored.ClusterID
-		stored.Epoch = m.cfg.Epoch
-		if task.Token, err = m.cfg.Store.Assign(ctx, stored, r.RunAs.ID); err != nil {
-			return err
-		}
-	}
 	agent.attach(r)
 	defer agent.detach(r.RunID)
-	return m.follow(ctx, r, agent, stored.ClusterID, task, stored.Offsets)
+	return m.follow(ctx, &follower{m: m, run: r, agent: agent, clusterID: stored.ClusterID}, stored.Offsets)
 }
 
-// follow sends the task, if it is given, and stores what comes until the end.
-func (m *Manager) follow(ctx context.Context, r *run, agent *remote, clusterID string, task *protocol.Task, stored protocol.Offsets) error {
-	out, err := openOutput(m.cfg.State.Run(r.RunID), stored)
+// taskAgain makes the task of an attempt whose agent never got it.
+func (m *Manager) taskAgain(ctx context.Context, r *run, agentID, clusterID string) (*protocol.Task, error) {
+	task, err := m.task(ctx, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	if err := m.keepSource(task); err != nil {
+		return nil, err
+	}
+	task.ClusterID = clusterID
+	task.Token, err = m.cfg.Store.Assign(ctx, compute.Attempt{
+		RunID: r.RunID, WorkspaceID: r.WorkspaceID, ClusterID: clusterID, AgentID: agentID, Epoch: m.cfg.Epoch, AskedAt: r.asked,
+	}, r.RunAs.ID)
+	return task, err
+}
+
+// follow has the task sent and stores what comes until the end. A task that we
+// fail to follow does not run on.
+func (m *Manager) follow(ctx context.Context, f *follower, stored protocol.Offsets) error {
+	var exit *wherry.Result
+	out, err := openOutput(m.cfg.State.Run(f.run.RunID), stored)
+	f.out = out
 	defer out.close()
-	if task == nil { // else Assign has made it ours
-		if err := m.cfg.Store.TakeOver(ctx, r.RunID, m.cfg.Epoch, out.stored); err != nil {
-			return err
-		}
+	if err == nil && f.task == nil { // else Assign has made it ours
+		err = m.cfg.Store.TakeOver(ctx, f.run.RunID, m.cfg.Epoch, out.stored)
 	}
-	f := &follower{m: m, run: r, agent: agent, clusterID: clusterID, out: out}
-	if err := f.send(task); err != nil {
-		slog.Warn("send task", "run", r.RunID, "error", err) // the connection is lost: the agent says more
+	if err == nil {
+		err = f.send(ctx)
 	}
-	exit, err := f.follow(ctx)
+	if err == nil {
+		exit, err = f.follow(ctx)
+	}
 	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, errNeverBegan) && wherry.CodeOf(err) != wherry.CodeAborted {
+			f.abort(ctx)
+		}
 		return err
 	}
-	if err := m.settle(ctx, r, clusterID, *exit, out.stored, out.written); err != nil {
+	if err := m.settle(ctx, f.run, f.clusterID, *exit, f.out.stored, f.out.written); err != nil {
 		return err
 	}
-	agent.ack(r.RunID, out.written)
+	f.agent.ack(f.run.RunID, f.out.written)
 	return nil
 }
 
 // autopsy takes from a dead agent's spool what it still wrote.
 func (m *Manager) autopsy(ctx context.Context, r *run, stored compute.Attempt) error {
 	out, err := openOutput(m.cfg.State.Run(r.RunID), stored.Offsets)
+	defer out.close()
 	if err != nil {
 		return err
 	}
-	defer out.close()
 	if err := m.cfg.Store.TakeOver(ctx, r.RunID, m.cfg.Epoch, out.stored); err != nil {
 		return err
 	}

@@ -229,7 +229,7 @@ func (m *Manager) newRemote(id string) (*remote, error) {
 	r := &remote{m: m, id: id, dir: m.cfg.State.Agent(id), gone: make(chan struct{}), news: make(chan struct{}), sinks: map[int64]*run{}, used: time.Now()}
 	b, err := os.ReadFile(filepath.Join(r.dir, protocol.ConfigFile))
 	if err != nil {
-		return nil, err
+		return r, err
 	}
 	return r, json.Unmarshal(b, &r.config)
 }

@@ -134,3 +134,24 @@ func SyncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// RemoveAll is os.RemoveAll, also of folders whose owner may not change them,
+// as tasks leave them (chmod -R a-w). It follows no link out of name.
+func RemoveAll(name string) error {
+	if err := os.RemoveAll(name); err == nil {
+		return nil
+	}
+	parent, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	base := filepath.Base(name)
+	_ = fs.WalkDir(parent.FS(), base, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			err = parent.Chmod(path, 0o700) // before it is read
+		}
+		return err
+	})
+	return parent.RemoveAll(base)
+}

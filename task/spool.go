@@ -41,6 +41,9 @@ func NewSpool(dir string, runID int64) (*Spool, error) {
 	for _, stream := range []string{protocol.Out, protocol.Events} {
 		f, err := os.OpenFile(protocol.SpoolFile(dir, runID, stream), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 		if err != nil {
+			for _, made := range s.files {
+				_ = os.Remove(made.Name())
+			}
 			s.close()
 			return nil, fmt.Errorf("spool: %w", err)
 		}

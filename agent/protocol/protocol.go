@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +19,9 @@ import (
 )
 
 // Version is raised when an older peer would misunderstand a newer one.
-// Agents outlive upgrades of the server, so hello and welcome carry it.
+// Agents outlive upgrades of the server, so hello and welcome carry it. Hello,
+// welcome, cancel and end mean the same in every version: so much a newer
+// server needs to let an older agent finish.
 const Version = 1
 
 // Types of message. To the agent: hello, run, attach, ack, cancel, listeners,
@@ -33,7 +36,7 @@ const (
 	Hosts     = "hosts"     // Hosts: names that lead to the server inside of the box; the answer is the same, once they do
 	End       = "end"       // end the agent if it has nothing to do; with Force, in any case
 
-	Welcome = "welcome" // PID, Epoch, Version, Build, Tasks
+	Welcome = "welcome" // PID, Epoch, Version, Build, Tasks; Plain says why the box isolates nothing
 	Fenced  = "fenced"  // Epoch: a server of this epoch was here; the connection is closed
 	Running = "running" // RunID, At: the first line of user code is about to run
 	Note    = "note"    // RunID, Text: what the agent is doing for the task
@@ -55,6 +58,7 @@ type Message struct {
 	Token   string            `json:"token,omitempty"`
 	Version int               `json:"version,omitempty"`
 	Build   string            `json:"build,omitempty"`
+	Plain   string            `json:"plain,omitempty"`
 	PID     int               `json:"pid,omitempty"`
 	RunID   int64             `json:"run_id,omitempty"`
 	Task    *Task             `json:"task,omitempty"`
@@ -104,6 +108,9 @@ func NewConn(c *net.UnixConn) *Conn { return &Conn{unix: c, chunk: make([]byte, 
 
 // Close ends the connection and wakes its reader.
 func (c *Conn) Close() error { return c.unix.Close() }
+
+// Deadline is until when sending and receiving may take; zero is for ever.
+func (c *Conn) Deadline(t time.Time) error { return c.unix.SetDeadline(t) }
 
 // Send writes a message with the given files beside it. The files stay the
 // caller's.
