@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"path"
 	"strings"
 
@@ -65,6 +66,7 @@ type notebookRunIn struct {
 	Path      string            `json:"path"` // relative to the caller's folder, or absolute
 	Timeout   int64             `json:"timeout_seconds"`
 	Arguments map[string]string `json:"arguments"`
+	Token     string            `json:"idempotency_token"` // of a caller that repeats a call whose answer was lost
 }
 
 // notebookRun starts a notebook as a run of its own, on the compute of the
@@ -96,9 +98,13 @@ func (s *Service) notebookRun(ctx context.Context, in *notebookRunIn) (*submitOu
 	if err != nil {
 		return nil, err
 	}
+	token := in.Token
+	if token != "" { // it is the caller's own: no other task or client has it
+		token = fmt.Sprintf("child/%d/%s", id.RunID, token)
+	}
 	child, err := s.store.Launch(ctx, store.Launch{
 		WorkspaceID: id.WorkspaceID, Settings: *settings, RunAs: run.RunAs, Type: wherry.RunTypeWorkflow, Trigger: wherry.TriggerOneTime,
-		Creator: id.UserName, ParentTaskRun: id.RunID, Level: run.Level + 1,
+		Creator: id.UserName, ParentTaskRun: id.RunID, Level: run.Level + 1, Token: token,
 	})
 	if err != nil {
 		return nil, err

@@ -121,9 +121,17 @@ func TestTaskCalls(t *testing.T) {
 	if code, out := w.call(token, "POST", "/api/wherry/task-values", map[string]any{"key": "k", "value": strings.Repeat("x", 49<<10)}); code != 400 {
 		t.Errorf("a large value: %d %v", code, out)
 	}
-	code, out := w.call(token, "POST", "/api/wherry/notebook-run", map[string]any{"path": "./child", "timeout_seconds": 60, "arguments": map[string]string{"x": "1"}})
+	start := map[string]any{"path": "./child", "timeout_seconds": 60, "arguments": map[string]string{"x": "1"}, "idempotency_token": strings.Repeat("a", 32)}
+	code, out := w.call(token, "POST", "/api/wherry/notebook-run", start)
 	if code != 200 {
 		t.Fatalf("notebook-run: %d %v", code, out)
+	}
+	if code, again := w.call(token, "POST", "/api/wherry/notebook-run", start); code != 200 || again["run_id"] != out["run_id"] {
+		t.Errorf("the same call again: %d %v, want %v", code, again, out)
+	}
+	_, other := w.running("")
+	if code, more := w.call(w.token(1, other), "POST", "/api/wherry/notebook-run", start); code != 200 || more["run_id"] == out["run_id"] {
+		t.Errorf("another task's call: %d %v", code, more)
 	}
 	run := int64(out["run_id"].(float64))
 	if _, err := client(t, w.s).Jobs.WaitGetRunJobTerminatedOrSkipped(context.Background(), run, 2*time.Minute, nil); err != nil {

@@ -156,6 +156,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.values: dict[str, Any] = {}
         self.secrets = {("s", "k"): "c2VjcmV0LXdvcmQ="}  # secret-word
         self.runs: list[dict[str, Any]] = []
+        self.calls: dict[str, int] = {}
+        self.lost = 0  # of each call, the answers that never arrive
 
     @property
     def task(self) -> dict[str, Any]:
@@ -178,6 +180,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def answer(self, value: Any, status: int = 200) -> None:
+        call = self.command + self.path
+        self.server.calls[call] = self.server.calls.get(call, 0) + 1
+        if self.server.calls[call] <= self.server.lost:
+            return  # what was asked is done, and the connection closes
         data = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))

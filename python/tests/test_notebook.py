@@ -271,7 +271,25 @@ def test_notebook_run(zygote: Zygote, tmp_path: Path, server: Server) -> None:
     )
     assert task.end()["exit"] == 0
     assert task.text == "from child\n"
+    token = server.runs[0].pop("idempotency_token")
+    assert len(token) == 32
     assert server.runs == [{"path": "../other/child", "timeout_seconds": 60, "arguments": {"a": "1"}}]
+
+
+def test_lost_answers(zygote: Zygote, tmp_path: Path, server: Server) -> None:
+    """A server that dies before it answers is asked again; a notebook that is
+    run twice bears the token of the first call."""
+    server.lost = 2
+    code = """
+dbutils.jobs.taskValues.set("n", 5)
+print(dbutils.jobs.taskValues.get("a", "n"), len(dbutils.secrets.get("s", "k")))
+print(dbutils.notebook.run("child"), dbutils.notebook.run("child"))
+"""
+    task = zygote.notebook(tmp_path / "n.py", code, **server.task)
+    assert task.end()["exit"] == 0
+    assert task.text == "5 11\nfrom child from child\n"
+    tokens = [run["idempotency_token"] for run in server.runs]
+    assert len(tokens) == 4 and len(set(tokens[:3])) == 1 and tokens[3] not in tokens[:3]
 
 
 def test_context(zygote: Zygote, tmp_path: Path, server: Server) -> None:

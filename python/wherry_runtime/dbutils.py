@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import uuid
 from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -120,6 +121,7 @@ class Notebook(Help):
             "path": path,
             "timeout_seconds": int(timeout_seconds),
             "arguments": {k: str(v) for k, v in (arguments or {}).items()},
+            "idempotency_token": uuid.uuid4().hex,
         }
         run_id = api.call("POST", "/api/wherry/notebook-run", body)["run_id"]
         try:
