@@ -19,17 +19,22 @@ import (
 
 // Overlay returns a folder that holds what requirements (lines as in a
 // requirements file) and wheels (paths) need beyond the environment's own
-// packages; "" if that is nothing. The same content gives the same folder. A
-// requirement that cannot be met is a *wherry.Error with the resolver's words.
+// packages; "" if that is nothing. The same content gives the same folder. Only
+// wheels are installed: to build a package is to run its code. A requirement
+// that cannot be met is a *wherry.Error with the resolver's words.
 func (e *Environment) Overlay(ctx context.Context, requirements, wheels []string) (string, error) {
 	if len(requirements)+len(wheels) == 0 {
 		return "", nil
+	}
+	sources, packages, err := sortRequirements(requirements)
+	if err != nil {
+		return "", err
 	}
 	cache, err := CacheDir()
 	if err != nil {
 		return "", err
 	}
-	name, err := e.overlayName(requirements, wheels)
+	name, err := e.overlayName(slices.Concat(sources, packages), wheels)
 	if err != nil {
 		return "", err
 	}
@@ -46,7 +51,7 @@ func (e *Environment) Overlay(ctx context.Context, requirements, wheels []string
 		return "", err
 	}
 	defer os.RemoveAll(temp)
-	if err := e.fillOverlay(ctx, temp, requirements, wheels); err != nil {
+	if err := e.fillOverlay(ctx, temp, sources, packages, wheels); err != nil {
 		return "", err
 	}
 	if err := os.Chmod(temp, 0o755); err != nil {
@@ -87,15 +92,18 @@ func (e *Environment) overlayName(requirements, wheels []string) (string, error)
 // or name @ URL.
 var planned = regexp.MustCompile(`(?m)^ *\+ ([^=\s]+(?:==\S+| @ \S+))`)
 
-func (e *Environment) fillOverlay(ctx context.Context, dir string, requirements, wheels []string) error {
+func (e *Environment) fillOverlay(ctx context.Context, dir string, sources, packages, wheels []string) error {
 	list := filepath.Join(dir, "requirements.txt")
-	if err := os.WriteFile(list, []byte(strings.Join(requirements, "\n")+"\n"), 0o644); err != nil {
+	write := func(packages []string) error {
+		return os.WriteFile(list, []byte(strings.Join(slices.Concat(sources, packages), "\n")+"\n"), 0o644)
+	}
+	if err := write(packages); err != nil {
 		return err
 	}
 	defer os.Remove(list)
 	// The dry run is against the environment, so that what it has already is
 	// not installed again: a second pandas would hide the one that is loaded.
-	plan, err := e.uv(ctx, append([]string{"pip", "install", "--dry-run", "--python", e.Python, "--requirement", list}, wheels...)...)
+	plan, err := e.uv(ctx, append([]string{"pip", "install", "--dry-run", "--no-build", "--python", e.Python, "--requirement", list}, wheels...)...)
 	if err != nil {
 		return err
 	}
@@ -103,19 +111,14 @@ func (e *Environment) fillOverlay(ctx context.Context, dir string, requirements,
 	if len(found) == 0 {
 		return nil
 	}
-	var lines []string
-	for _, line := range requirements {
-		if strings.HasPrefix(strings.TrimSpace(line), "-") { // where packages come from
-			lines = append(lines, line)
-		}
-	}
+	packages = nil
 	for _, m := range found {
-		lines = append(lines, m[1])
+		packages = append(packages, m[1])
 	}
-	if err := os.WriteFile(list, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+	if err := write(packages); err != nil {
 		return err
 	}
-	_, err = e.uv(ctx, "pip", "install", "--no-deps", "--compile-bytecode", "--python", e.Python, "--target", dir, "--requirement", list)
+	_, err = e.uv(ctx, "pip", "install", "--no-build", "--no-deps", "--compile-bytecode", "--python", e.Python, "--target", dir, "--requirement", list)
 	return err
 }
 
@@ -125,7 +128,7 @@ func (e *Environment) uv(ctx context.Context, args ...string) ([]byte, error) {
 	c.Env = append(os.Environ(), e.ToolEnv(ctx)...)
 	out, err := c.CombinedOutput()
 	if err != nil {
-		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "libraries could not be installed: %s", bytes.TrimSpace(out))
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "libraries could not be installed (of a package without a wheel, build one, or install it with %%pip in a notebook): %s", bytes.TrimSpace(out))
 	}
 	return out, nil
 }
