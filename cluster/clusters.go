@@ -256,6 +256,16 @@ func (m *Manager) Size(c wherry.Cluster) (cores, memoryMB int) {
 	return s.cores, s.memoryMB
 }
 
+// Notes say what of a cluster differs here from what was asked for.
+func (m *Manager) Notes(c wherry.Cluster) []string {
+	spec, _ := parseSpec(c.Spec) // it was valid when it was stored
+	_, notes, err := m.shape(c.WorkspaceID, c.Owner, spec)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return notes
+}
+
 // NodeTypes are the machine types whose size is known, by id.
 func NodeTypes() (ids []string) { return slices.Sorted(maps.Keys(nodeTypes)) }
 

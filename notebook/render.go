@@ -206,6 +206,10 @@ var formatter = sync.OnceValue(func() *chromahtml.Formatter {
 	return chromahtml.New(chromahtml.WithClasses(true), chromahtml.ClassPrefix("hl-"))
 })
 
+// Highlight is source as HTML. What is not in a language of notebooks is only
+// escaped.
+func Highlight(language, source string) string { return highlight(language, source) }
+
 func highlight(language, source string) string {
 	name := map[string]string{"sh": "bash", "fs": "text", "run": "text", "md": "markdown"}[language]
 	if name == "" {
@@ -231,8 +235,10 @@ func highlight(language, source string) string {
 // and dark pages.
 var CSS = sync.OnceValue(func() string {
 	var b strings.Builder
+	// Apart: each style has colours for words that the other leaves alone.
+	b.WriteString("@media (prefers-color-scheme: light) {\n")
 	_ = formatter().WriteCSS(&b, highlightStyle("github"))
-	b.WriteString(ansiCSS)
+	b.WriteString("}\n" + ansiCSS)
 	b.WriteString("@media (prefers-color-scheme: dark) {\n")
 	_ = formatter().WriteCSS(&b, highlightStyle("github-dark"))
 	b.WriteString("}\n")

@@ -17,6 +17,7 @@ import (
 	traceapi "github.com/wherry-ml/wherry/api/trace"
 	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
 	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/egress"
 	"github.com/wherry-ml/wherry/scheduler"
 	"github.com/wherry-ml/wherry/store"
@@ -59,6 +60,7 @@ type builder struct {
 	lake      *storageapi.Service
 	deployed  *deployments.Store
 	deployAPI *deploymentsapi.Service
+	clusters  *cluster.Manager // nil if the configuration has another compute
 	runs      *jobs.Store
 	tracer    *trace.Service
 }
@@ -155,7 +157,7 @@ func (b *builder) work(context.Context) error {
 	work := b.cfg.Compute
 	if work == nil {
 		clusters := newCompute(b.cfg, b.db, b.epoch, b.info, b.runs, b.deployed, b.sys.proxy)
-		b.lake.NewAccount = clusters.TellHosts
+		b.clusters, b.lake.NewAccount = clusters, clusters.TellHosts
 		b.add(clusters.Run, computeapi.New(clusters, compute.New(b.db)).Routes()...)
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
 	}
@@ -177,7 +179,8 @@ func (b *builder) history(context.Context) error {
 // pages: what people look at.
 func (b *builder) pages(ctx context.Context) error {
 	b.add(nil, ui.New(ui.Config{
-		State: b.cfg.State, Jobs: b.runs, Compute: compute.New(b.db), Models: b.tracking, Trace: b.tracer, Stop: ctx.Done(),
+		State: b.cfg.State, Jobs: b.runs, Compute: compute.New(b.db), Clusters: b.clusters, Catalog: b.catalogs, Files: b.files,
+		Models: b.tracking, Trace: b.tracer, Stop: ctx.Done(),
 	}).Routes()...)
 	return nil
 }

@@ -140,23 +140,27 @@ type changes struct {
 	watched map[string]map[chan struct{}]bool
 }
 
-// Watch returns a channel that receives after each commit that called
-// Changed(topic), several commits at once as one. Call stop when done.
-func (db *DB) Watch(topic string) (woken <-chan struct{}, stop func()) {
+// Watch returns a channel that receives after each commit that called Changed
+// with one of the topics, several commits at once as one. Call stop when done.
+func (db *DB) Watch(topics ...string) (woken <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
 	db.changed.mu.Lock()
 	defer db.changed.mu.Unlock()
 	if db.changed.watched == nil {
 		db.changed.watched = map[string]map[chan struct{}]bool{}
 	}
-	if db.changed.watched[topic] == nil {
-		db.changed.watched[topic] = map[chan struct{}]bool{}
+	for _, topic := range topics {
+		if db.changed.watched[topic] == nil {
+			db.changed.watched[topic] = map[chan struct{}]bool{}
+		}
+		db.changed.watched[topic][c] = true
 	}
-	db.changed.watched[topic][c] = true
 	return c, func() {
 		db.changed.mu.Lock()
 		defer db.changed.mu.Unlock()
-		delete(db.changed.watched[topic], c)
+		for _, topic := range topics {
+			delete(db.changed.watched[topic], c)
+		}
 	}
 }
 

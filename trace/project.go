@@ -131,7 +131,9 @@ func (g *edges) table(p payload) {
 		if g.e.RunID != 0 {
 			run := ref(graph.TaskRun, g.e.RunID)
 			g.node(run, "", "", nil)
-			g.node(version, "", "", g.e.Payload)
+			if g.err == nil { // what its commit says of it stays
+				g.err = graph.AddNode(g.tx, g.e.WorkspaceID, graph.Node{Ref: version, At: g.e.At, Payload: g.e.Payload})
+			}
 			g.edge(version, "read", run)
 		}
 		return

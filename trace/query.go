@@ -2,6 +2,7 @@ package trace
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -97,6 +98,42 @@ func (s *Service) Origins(ctx context.Context, table, file string) (origins []Or
 		})
 	}
 	return origins, exact, nil
+}
+
+// History is what is known of a table: some of its versions, the newest first,
+// and the task runs that read it last.
+type History struct {
+	Versions []graph.Version
+	Readers  []*graph.Node
+}
+
+// History reads what is new in a table's log and returns its versions below a
+// number, at most limit, and as many of its readers.
+func (s *Service) History(ctx context.Context, ws int64, table string, below int64, limit int) (h History, err error) {
+	t, err := s.Table(ctx, table)
+	if err != nil {
+		return h, err
+	}
+	if err := s.refresh(ctx, t); err != nil {
+		return h, err
+	}
+	if h.Versions, err = s.store.Versions(ctx, ws, t.ID, below, limit); err != nil {
+		return h, err
+	}
+	h.Readers, err = s.store.Readers(ctx, ws, t.ID, limit)
+	return h, err
+}
+
+func (s *Service) refresh(ctx context.Context, t Table) error {
+	s.passing.Lock()
+	defer s.passing.Unlock()
+	if t.Files != nil {
+		if err := s.readLog(ctx, t); err != nil {
+			slog.Warn("trace: the log of a table could not be read", "table", t.Name, "err", err)
+		}
+	}
+	_, err := s.project(ctx)
+	return err
 }
 
 // Table returns a table of the catalog by its full name.

@@ -7,12 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -25,6 +23,8 @@ import (
 type window struct {
 	*testing.T
 	ctx    context.Context
+	axe    string // axe-core's source, "" without it
+	width  int64  // what it is as wide as, when fits has looked at it
 	mu     sync.Mutex
 	errors []string
 }
@@ -42,7 +42,15 @@ func chromium(t *testing.T) *window {
 		chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(2*time.Minute))
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stop)
-	w := &window{T: t}
+	w := &window{T: t, width: 1280}
+	source, err := axe(t)
+	if err != nil && os.Getenv("CI") != "" {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Logf("accessibility is not checked: %v", err)
+	}
+	w.axe = string(source)
 	w.ctx, stop = chromedp.NewContext(allocator, chromedp.WithListener(w.listen))
 	t.Cleanup(func() { _ = chromedp.Cancel(w.ctx); stop() })
 	if _, err := chromedp.Run(w.ctx, chromedp.EmulateViewport(1280, 900)); err != nil { // the browser lives as long as the context it is started with
@@ -66,13 +74,17 @@ func (w *window) listen(ev any) {
 
 func do[T any](w *window, action chromedp.Action[T]) (out T) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.ctx, 2*time.Minute)
+	ctx, cancel := w.bounded()
 	defer cancel()
 	out, err := chromedp.Run(ctx, action)
 	if err != nil {
 		w.Fatal(err)
 	}
 	return out
+}
+
+func (w *window) bounded() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(w.ctx, 2*time.Minute)
 }
 
 func (w *window) size(width, height int64) { do(w, chromedp.EmulateViewport(width, height)) }
@@ -111,8 +123,8 @@ func (w *window) follow(text string) {
 	w.until(`document.readyState === "complete" && !document.body.dataset.left`)
 }
 
-// fits checks that nothing makes the page scroll sideways, at both widths, and
-// takes pictures if they are wanted.
+// fits checks that nothing makes the page scroll sideways and that axe-core
+// finds nothing serious, at both widths, and takes pictures if they are wanted.
 func (w *window) fits(name string) {
 	w.Helper()
 	dir := os.Getenv("WHERRY_SCREENSHOTS")
@@ -122,6 +134,7 @@ func (w *window) fits(name string) {
 			widest := do(w, chromedp.Evaluate[string](`[...document.querySelectorAll("main *, header *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.parentElement.closest(".scroll, pre")).map(e => e.outerHTML.slice(0, 120)).join("\n")`))
 			w.Errorf("%s is %d pixels too wide at %d:\n%s", name, over, width, widest)
 		}
+		w.accessible(fmt.Sprintf("%s at %d", name, width))
 		if dir == "" {
 			continue
 		}
@@ -129,6 +142,7 @@ func (w *window) fits(name string) {
 			w.Fatal(err)
 		}
 	}
+	w.size(w.width, 900)
 }
 
 const explore = `# Databricks notebook source
@@ -260,16 +274,9 @@ func TestBrowser(t *testing.T) {
 	do(w, chromedp.Navigate(srv.URL+"/"))
 	w.shows("Last failures")
 	w.fits("home")
-	dark := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}
-	if _, err := chromedp.Call(w.ctx, emulation.SetEmulatedMedia, dark); err != nil {
-		t.Fatal(err)
-	}
+	w.night()
 	do(w, chromedp.Navigate(srv.URL+"/jobs/1/runs/1"))
 	w.shows("Succeeded")
 	w.fits("dark")
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.errors) > 0 {
-		t.Errorf("the pages' errors:\n%s", strings.Join(w.errors, "\n"))
-	}
+	w.clean()
 }

@@ -97,6 +97,22 @@ func elapsed(start, end int64, now time.Time) template.HTML {
 	}
 }
 
+// bytesOf is a size in bytes, for people.
+func bytesOf(n int64) string {
+	const units = "KMGTPE"
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	size, i := float64(n)/1000, 0
+	for ; size >= 999.5; i++ {
+		size /= 1000
+	}
+	if size < 10 {
+		return fmt.Sprintf("%.1f %cB", size, units[i])
+	}
+	return fmt.Sprintf("%.0f %cB", size, units[i])
+}
+
 // short cuts a text in its middle.
 func short(n int, text string) string {
 	r := []rune(text)
@@ -119,7 +135,9 @@ func funcs() template.FuncMap {
 	return template.FuncMap{
 		"duration": duration, "when": when, "short": short, "ending": ending, "state": viewState, "node": viewNode, "traceLink": traceLink, "runPath": runPath, "segment": url.PathEscape,
 		"when64": func(ms wherry.Int64) template.HTML { return when(int64(ms)) }, "number": func(f *mlflow.Float) string { return fmt.Sprintf("%.4g", float64(*f)) },
-		"elapsed": func(start, end int64) template.HTML { return elapsed(start, end, time.Now()) },
-		"words":   func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+		"elapsed":     func(start, end int64) template.HTML { return elapsed(start, end, time.Now()) },
+		"catalogPath": catalogPath, "doc": doc, "clusterState": clusterState, "bytes": bytesOf, "plain": plain,
+		"at":    func(t time.Time) template.HTML { return when(t.UnixMilli()) },
+		"words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}
 }

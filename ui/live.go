@@ -37,7 +37,7 @@ func (s *Service) liveRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.live(w, r, "", func(ctx context.Context) ([]section, bool, error) {
+	return s.live(w, r, []string{jobs.TopicRun}, func(ctx context.Context) ([]section, bool, error) {
 		run, _, err := s.find(ctx, id)
 		if err != nil {
 			return nil, false, err
@@ -57,7 +57,7 @@ func (s *Service) liveTask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.live(w, r, compute.OutputTopic(t.ID), func(ctx context.Context) ([]section, bool, error) {
+	return s.live(w, r, []string{jobs.TopicRun, compute.OutputTopic(t.ID)}, func(ctx context.Context) ([]section, bool, error) {
 		run, t, err := s.find(ctx, t.ID)
 		if err != nil {
 			return nil, false, err
@@ -71,18 +71,13 @@ func (s *Service) liveTask(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// live renders when runs change, or when a task printed (output is the topic of
-// that), and sends the sections that became others as server-sent events. Without an error it ends with the event "end":
-// the page closes the stream then.
-func (s *Service) live(w http.ResponseWriter, r *http.Request, output string, render func(context.Context) (list []section, last bool, err error)) error {
+// live renders when one of the topics changed, and sends the sections that
+// became others as server-sent events. After the last ones comes the event
+// "end": the page closes the stream then.
+func (s *Service) live(w http.ResponseWriter, r *http.Request, topics []string, render func(context.Context) (list []section, last bool, err error)) error {
 	ctx := r.Context()
-	changed, stop := s.cfg.Jobs.DB().Watch(jobs.TopicRun)
+	changed, stop := s.cfg.Jobs.DB().Watch(topics...)
 	defer stop()
-	var printed <-chan struct{}
-	if output != "" {
-		printed, stop = s.cfg.Jobs.DB().Watch(output)
-		defer stop()
-	}
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	out := stream{w: w, flush: http.NewResponseController(w).Flush, sent: map[string]string{}}
@@ -107,7 +102,6 @@ func (s *Service) live(w http.ResponseWriter, r *http.Request, output string, re
 		case <-tick.C:
 			continue
 		case <-changed:
-		case <-printed:
 		}
 		select {
 		case <-ctx.Done():

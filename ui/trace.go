@@ -84,7 +84,7 @@ func viewNode(n *graph.Node) node {
 		v.Detail, v.Link = p.TaskKey+separated(p.Path), runPath(0, number(n.Key))
 	case graph.TableVersion:
 		if _, version, ok := strings.Cut(n.Key, "@"); ok && p.Table != "" {
-			v.Name = p.Table + " @ " + version
+			v.Name, v.Link = p.Table+" @ "+version, tablePath(p.Table)
 		}
 		v.Detail = p.Operation
 	case graph.MLflowRun:

@@ -21,8 +21,11 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
+	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/notebook"
 	"github.com/wherry-ml/wherry/state"
+	"github.com/wherry-ml/wherry/store/catalog"
 	"github.com/wherry-ml/wherry/store/compute"
 	"github.com/wherry-ml/wherry/store/jobs"
 	"github.com/wherry-ml/wherry/store/mlflow"
@@ -31,11 +34,14 @@ import (
 
 // Config is where pages read.
 type Config struct {
-	State   state.Dir
-	Jobs    *jobs.Store
-	Compute *compute.Store
-	Models  *mlflow.Store
-	Trace   *trace.Service
+	State    state.Dir
+	Jobs     *jobs.Store
+	Compute  *compute.Store
+	Clusters *cluster.Manager // nil if tasks run elsewhere
+	Catalog  *catalog.Store
+	Files    *workspaceapi.Service
+	Models   *mlflow.Store
+	Trace    *trace.Service
 	// Stop is closed when the server stops: live streams end then.
 	Stop <-chan struct{}
 }
@@ -50,7 +56,7 @@ type Service struct {
 // does not parse panics at start.
 func New(cfg Config) *Service {
 	s := &Service{cfg: cfg, pages: map[string]*template.Template{}}
-	base := template.Must(template.New("").Funcs(funcs()).ParseFS(files, "template/base.html", "template/parts.html"))
+	base := template.Must(template.New("").Funcs(funcs()).Funcs(template.FuncMap{"sectionLinks": s.links}).ParseFS(files, "template/base.html", "template/parts.html"))
 	names, err := fs.Glob(files, "template/page-*.html")
 	if err != nil {
 		panic(err)
@@ -67,7 +73,10 @@ var files embed.FS
 
 // Routes lists the pages.
 func (s *Service) Routes() []api.Route {
-	const run = "/jobs/{job}/runs/{run}"
+	const (
+		run    = "/jobs/{job}/runs/{run}"
+		schema = "/catalog/{catalog}/{schema}"
+	)
 	routes := []api.Route{
 		{Method: "GET", Path: "/{$}", Permission: api.Own, Summary: "Home page", Handler: api.Raw(s.home)},
 		{Method: "GET", Path: "/login", Permission: api.Public, Summary: "Sign-in page", Handler: api.Raw(s.login)},
@@ -87,11 +96,32 @@ func (s *Service) Routes() []api.Route {
 		{Method: "GET", Path: "/models", Permission: api.Read, Summary: "Page of all registered models", Handler: api.Raw(s.models)},
 		{Method: "GET", Path: "/models/{name}", Permission: api.Read, Summary: "Page of a registered model", Handler: api.Raw(s.model)},
 		{Method: "GET", Path: "/trace", Permission: api.Read, Summary: "Page of what a thing came of, or what came of it", Handler: api.Raw(s.trace)},
+		{Method: "GET", Path: "/catalog", Permission: api.Read, Summary: "Page of all catalogs", Handler: api.Raw(s.catalogs)},
+		{Method: "GET", Path: "/catalog/{catalog}", Permission: api.Read, Summary: "Page of a catalog", Handler: api.Raw(s.catalog)},
+		{Method: "GET", Path: schema, Permission: api.Read, Summary: "Page of a schema", Handler: api.Raw(s.schema)},
+		{Method: "GET", Path: schema + "/live", Permission: api.Read, Summary: "Changes of a schema's page, as server-sent events", Handler: api.Raw(s.liveSchema)},
+		{Method: "GET", Path: schema + "/tables/{table}", Permission: api.Read, Summary: "Page of a table or view", Handler: api.Raw(s.table)},
+		{Method: "GET", Path: schema + "/tables/{table}/live", Permission: api.Read, Summary: "Changes of a table's page, as server-sent events", Handler: api.Raw(s.liveTable)},
+		{Method: "GET", Path: schema + "/volumes/{volume}", Permission: api.Read, Summary: "Page of a volume and its files", Handler: api.Raw(s.volume)},
+		{Method: "GET", Path: "/workspace/{path...}", Permission: api.Read, Summary: "Page of a folder, notebook or file of the workspace", Handler: api.Raw(s.workspace)},
+		{Method: "GET", Path: "/search", Permission: api.Read, Summary: "Page of the jobs, tables and models of a name", Handler: api.Raw(s.search)},
 	}
+	routes = append(routes, s.computeRoutes()...)
 	for i := range routes {
 		routes[i].Family = api.Family{Name: "pages", Page: s.failed}
 	}
 	return routes
+}
+
+// link is a line of the navigation; g and then its key lead there too.
+type link struct{ Section, Path, Name, Key string }
+
+func (s *Service) links() []link {
+	list := []link{{"jobs", "/jobs", "Jobs", "j"}, {"runs", "/runs", "Runs", "r"}, {"models", "/models", "Models", "m"}, {"catalog", "/catalog", "Catalog", "c"}}
+	if s.cfg.Clusters != nil {
+		list = append(list, link{"compute", "/compute", "Compute", "k"})
+	}
+	return append(list, link{"workspace", "/workspace/", "Workspace", "w"}, link{"trace", "/trace", "Trace", "t"}, link{"mlflow", "/mlflow/", "MLflow", "f"})
 }
 
 // policy lets a page use what comes from here only. Frames hold notebooks'
@@ -107,6 +137,7 @@ const outputPolicy = policy + "; style-src-attr 'unsafe-inline'"
 type page struct {
 	Title   string
 	Section string // of the navigation
+	Query   string // what was searched for
 	User    string // "" before sign-in
 	Live    string // path of the event stream, "" for none
 	Output  bool   // shows output of tasks

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"io/fs"
 	"net/url"
 	"path"
 	"strings"
@@ -52,6 +53,19 @@ func (s *Service) volume(ctx context.Context, rest string) (*place, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// VolumeFiles lists a directory of a volume (a full name), by name; inside is
+// the directory's path within the volume, "" for its top.
+func (s *Service) VolumeFiles(ctx context.Context, volume, inside string) ([]fs.FileInfo, error) {
+	rest := strings.ReplaceAll(volume, ".", "/") + "/" + inside // not joined: ".." is to be refused
+	p, err := s.volume(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	list, err := p.List(p.name)
+	return list, blob.Error(err, "/Volumes/"+rest)
 }
 
 // external finds the place of an external volume's file in our own lake:

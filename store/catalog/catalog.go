@@ -25,6 +25,9 @@ const (
 	DefaultSchema  = "default"
 )
 
+// Topic tells that the catalog changed (DB.Watch).
+const Topic = "catalog"
+
 // Store keeps the catalog in db.
 type Store struct {
 	db *store.DB
@@ -347,6 +350,7 @@ func insert(tx *store.Tx, n *wherry.Securable, actor string) error {
 	if err != nil {
 		return err
 	}
+	tx.Changed(Topic)
 	_, err = tx.Exec(`INSERT INTO securable (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)`,
 		n.ID, n.Kind, n.ParentID, n.Name, n.Owner, n.TableType, n.Location, string(doc), now, actor, now, actor)
 	return err
@@ -377,6 +381,7 @@ func (s *Store) Update(ctx context.Context, kind, fullName, actor string, edit f
 			return err
 		}
 		out.UpdatedAt, out.UpdatedBy = time.Now().UnixMilli(), actor
+		tx.Changed(Topic)
 		err = tx.ExecVersioned(`UPDATE securable SET name = $1, owner = $2, location = $3, doc = $4, updated_at = $5, updated_by = $6, version = version + 1
 			WHERE id = $7 AND version = $8`, out.Name, out.Owner, out.Location, string(doc), out.UpdatedAt, actor, out.ID, out.Version)
 		out.Version++
@@ -427,5 +432,22 @@ func (s *Store) TablesOf(ctx context.Context, catalog string) (list []*wherry.Se
 	})
 	// Sorted here: the databases order dots and dashes each in their own way.
 	slices.SortFunc(list, func(a, b *wherry.Securable) int { return cmp.Compare(a.FullName(), b.FullName()) })
+	return list, err
+}
+
+// Search finds the tables and views whose full name holds a text, in any case.
+func (s *Store) Search(ctx context.Context, text string, limit int) (list []*wherry.Securable, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		list = nil
+		return tx.Each(`SELECT c.name, s.name, t.id, t.name, t.table_type, t.location FROM securable t
+			JOIN securable s ON s.id = t.parent_id JOIN securable c ON c.id = s.parent_id
+			WHERE t.kind = 'TABLE' AND c.name || '.' || s.name || '.' || t.name LIKE $1 ESCAPE '!' ORDER BY c.name, s.name, t.name LIMIT $2`,
+			[]any{store.Containing(strings.ToLower(text)), limit}, func(scan func(...any) error) error {
+				t := &wherry.Securable{Kind: wherry.SecurableTable}
+				err := scan(&t.Catalog, &t.Schema, &t.ID, &t.Name, &t.TableType, &t.Location)
+				list = append(list, t)
+				return err
+			})
+	})
 	return list, err
 }

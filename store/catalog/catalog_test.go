@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -251,5 +253,43 @@ func TestEffectiveGrantsAndTags(t *testing.T) {
 			}
 			return err
 		}))
+	})
+}
+
+// TestSearch: a part of the full name, in any case; patterns of LIKE are
+// characters like others.
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, s := context.Background(), open(t, db)
+		for _, name := range []string{"otters", "otter_days", "otterxdays", "50%", "we!rd"} {
+			create(t, s, "workspace.default", wherry.Securable{Kind: wherry.SecurableTable, Name: name, TableType: wherry.View})
+		}
+		changed, stop := db.Watch("nothing", catalog.Topic)
+		defer stop()
+		for text, want := range map[string]string{
+			"OTTER": "[otter_days otters otterxdays]", "r_d": "[otter_days]", "%": "[50%]", "!": "[we!rd]", "default.ot": "[otter_days otters otterxdays]", "x": "[otterxdays]", "none": "[]",
+		} {
+			list, err := s.Search(ctx, text, 10)
+			ok(t, err)
+			names := []string{}
+			for _, one := range list {
+				names = append(names, strings.TrimPrefix(one.FullName(), "workspace.default."))
+			}
+			slices.Sort(names) // the databases order underscores each in their own way
+			if got := fmt.Sprint(names); got != want {
+				t.Errorf("%q finds %s, want %s", text, got, want)
+			}
+		}
+		if list, err := s.Search(ctx, "otter", 2); err != nil || len(list) != 2 {
+			t.Errorf("two of three: %v, %v", list, err)
+		}
+		select {
+		case <-changed:
+			t.Error("a search changed the catalog")
+		default:
+		}
+		ok(t, s.Delete(ctx, wherry.SecurableTable, "workspace.default.50%", false))
+		<-changed
 	})
 }

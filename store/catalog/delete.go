@@ -126,6 +126,7 @@ func (s *Store) remove(tx *store.Tx, n *wherry.Securable) error {
 	if _, err := tx.Exec(`DELETE FROM catalog_tag WHERE securable = $1 OR substr(securable, 1, $2) = $3`, key, len(key)+1, key+"/"); err != nil {
 		return err
 	}
+	tx.Changed(Topic)
 	return tx.ExecVersioned(`DELETE FROM securable WHERE id = $1 AND version = $2`, n.ID, n.Version)
 }
 

@@ -14,6 +14,9 @@ const clusterColumns = `c.id, c.workspace_id, c.name, c.source, c.job_run_id, c.
 	c.agent_id, c.spec, c.created_at, c.started_at, c.terminated_at, c.last_activity_at, c.version,
 	p.id, p.kind, p.user_name, p.display_name, p.application_id, p.admin, p.active`
 
+// TopicCluster tells that clusters changed (DB.Watch).
+const TopicCluster = "clusters"
+
 const fromCluster = ` FROM cluster c JOIN principal p ON p.id = c.principal_id `
 
 func scanCluster(scan func(...any) error) (c wherry.Cluster, err error) {
@@ -46,6 +49,7 @@ func (s *Store) Create(ctx context.Context, c wherry.Cluster) (out wherry.Cluste
 		if err != nil {
 			return err
 		}
+		tx.Changed(TopicCluster)
 		return addEvent(tx, c.ID, "CREATING", map[string]string{"user": c.Owner.UserName})
 	})
 	return out, err
@@ -81,6 +85,20 @@ func (s *Store) Clusters(ctx context.Context, ws int64) (all []wherry.Cluster, e
 	return all, err
 }
 
+// ClustersFrom lists a workspace's clusters of one source, newest first.
+func (s *Store) ClustersFrom(ctx context.Context, ws int64, source string, limit int) (all []wherry.Cluster, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		all = nil
+		return tx.Each(`SELECT `+clusterColumns+fromCluster+`WHERE c.workspace_id = $1 AND c.source = $2 ORDER BY c.created_at DESC, c.id LIMIT $3`,
+			[]any{ws, source, limit}, func(scan func(...any) error) error {
+				c, err := scanCluster(scan)
+				all = append(all, c)
+				return err
+			})
+	})
+	return all, err
+}
+
 // JobClusters lists the clusters of a run of a job that are not terminated.
 func (s *Store) JobClusters(ctx context.Context, jobRunID int64) (all []wherry.Cluster, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
@@ -104,7 +122,7 @@ func (s *Store) Update(ctx context.Context, c wherry.Cluster, event string, deta
 			string(c.Spec), c.StartedAt, c.TerminatedAt, c.LastActivityAt, c.ID, c.Version); err != nil {
 			return err
 		}
-		tx.Changed("clusters")
+		tx.Changed(TopicCluster)
 		if event == "" {
 			return nil
 		}
@@ -129,6 +147,7 @@ func (s *Store) Delete(ctx context.Context, ws int64, id string) error {
 		if _, err := tx.Exec(`DELETE FROM cluster_event WHERE cluster_id = $1`, id); err != nil {
 			return err
 		}
+		tx.Changed(TopicCluster)
 		_, err := tx.Exec(`DELETE FROM cluster WHERE id = $1`, id)
 		return err
 	})

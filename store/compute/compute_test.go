@@ -104,6 +104,11 @@ func TestClusters(t *testing.T) {
 		if list, err := s.JobClusters(ctx, 5); err != nil || len(list) != 1 || list[0].State != wherry.ClusterRunning {
 			t.Errorf("job's clusters: %+v, %v", list, err)
 		}
+		for source, want := range map[string]int{wherry.ClusterSourceJob: 1, wherry.ClusterSourceAPI: 0} {
+			if list, err := s.ClustersFrom(ctx, 1, source, 5); err != nil || len(list) != want {
+				t.Errorf("clusters from %s: %+v, %v", source, list, err)
+			}
+		}
 		events, total, err := s.Events(ctx, "c1", 0, 1)
 		ok(t, err)
 		if total != 2 || len(events) != 1 || events[0].Type != "RUNNING" {

@@ -74,6 +74,20 @@ func (s *Store) Jobs(ctx context.Context, ws int64, name string, limit, offset i
 	return list, err
 }
 
+// Search finds the jobs whose name holds a text, in any case, the newest first.
+func (s *Store) Search(ctx context.Context, ws int64, text string, limit int) (list []*wherry.Job, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT `+jobColumns+` FROM job j JOIN principal p ON p.id = j.run_as
+			WHERE j.workspace_id = $1 AND j.name_folded LIKE $2 ESCAPE '!' ORDER BY j.id DESC LIMIT $3`,
+			[]any{ws, store.Containing(strings.ToLower(text)), limit}, func(scan func(...any) error) error {
+				j, err := scanJob(scan)
+				list = append(list, j)
+				return err
+			})
+	})
+	return list, err
+}
+
 // Update replaces the settings, and who the job runs as, by what edit makes of
 // them. Runs that exist keep theirs, but for timeout_seconds.
 func (s *Store) Update(ctx context.Context, ws, id int64, edit func(*wherry.Job) error) error {

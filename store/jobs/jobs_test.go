@@ -389,3 +389,31 @@ func TestCancelAndRetry(t *testing.T) {
 		}
 	})
 }
+
+// TestSearch: a part of the name in any case, the newest first.
+func TestSearch(t *testing.T) {
+	each(t, func(s *suite) {
+		for _, name := range []string{"Nightly 100%", "nightly_two", "weekly"} {
+			s.job(`{"name": "` + name + `", "tasks": [{"task_key": "a", "notebook_task": {"notebook_path": "/a"}}]}`)
+		}
+		for text, want := range map[string]string{"NIGHT": "[nightly_two Nightly 100%]", "%": "[Nightly 100%]", "_": "[nightly_two]", "monthly": "[]"} {
+			list, err := s.s.Search(ctx, ws, text, 10)
+			s.ok(err)
+			names := []string{}
+			for _, j := range list {
+				names = append(names, j.Settings.Name)
+			}
+			if got := fmt.Sprint(names); got != want {
+				s.Errorf("%q finds %s, want %s", text, got, want)
+			}
+		}
+		list, err := s.s.Search(ctx, ws, "ly", 2)
+		s.ok(err)
+		if len(list) != 2 || list[0].Settings.Name != "weekly" {
+			s.Errorf("two of three: %v", list)
+		}
+		if list, err = s.s.Search(ctx, ws+1, "ly", 2); err != nil || len(list) != 0 {
+			s.Errorf("in another workspace: %v, %v", list, err)
+		}
+	})
+}

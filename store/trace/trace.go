@@ -54,7 +54,15 @@ type Store struct{ db *store.DB }
 // New returns the store.
 func New(db *store.DB) *Store { return &Store{db: db} }
 
-// PutNode adds a node, or fills what an earlier event left empty.
+// AddNode adds a node that is only mentioned; one that is there stays as it is.
+func AddNode(tx *store.Tx, ws int64, n Node) error {
+	_, err := tx.Exec(`INSERT INTO trace_node (workspace_id, kind, key, digest, actor, at, payload) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (workspace_id, kind, key) DO NOTHING`, ws, n.Kind, n.Key, n.Digest, n.Actor, n.At.UnixMilli(), string(n.Payload))
+	return err
+}
+
+// PutNode adds a node, or what an event says of one that is there. Its time is
+// that of the event that describes it.
 func PutNode(tx *store.Tx, ws int64, n Node) error {
 	if n.Payload == nil {
 		n.Payload = json.RawMessage("{}")
@@ -62,6 +70,7 @@ func PutNode(tx *store.Tx, ws int64, n Node) error {
 	_, err := tx.Exec(`INSERT INTO trace_node (workspace_id, kind, key, digest, actor, at, payload) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (workspace_id, kind, key) DO UPDATE SET
 		digest = CASE WHEN excluded.digest = '' THEN trace_node.digest ELSE excluded.digest END,
+		at = CASE WHEN excluded.payload = '{}' THEN trace_node.at ELSE excluded.at END,
 		actor = CASE WHEN excluded.actor = '' THEN trace_node.actor ELSE excluded.actor END,
 		payload = CASE WHEN excluded.payload = '{}' THEN trace_node.payload ELSE excluded.payload END`,
 		ws, n.Kind, n.Key, n.Digest, n.Actor, n.At.UnixMilli(), string(n.Payload))

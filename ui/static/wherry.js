@@ -68,12 +68,22 @@ if (job) location.replace("/jobs/" + job[1] + (job[2] ? "/runs/" + job[2] : ""))
 const next = document.querySelector("form.login input[name=next]");
 if (next && location.hash) next.value = (next.value || "/") + location.hash;
 
+// Keys: / searches, ? lists the keys, g and a letter go to a page.
+let going = 0;
 addEventListener("keydown", e => {
-  const search = document.querySelector("[data-search]");
-  if (e.key === "/" && search && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) {
-    e.preventDefault();
+  const search = document.querySelector("[data-search]"), keys = document.getElementById("keys");
+  if (!search || e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) return;
+  const link = Date.now() - going < 2000 && [...document.querySelectorAll("nav a")].find(a => a.dataset.key === e.key);
+  going = 0;
+  if (e.key === "/") {
+    keys.hidePopover();
     search.focus();
-  }
+    search.select();
+  } else if (e.key === "?") keys.togglePopover();
+  else if (e.key === "g") going = Date.now();
+  else if (link) link.click();
+  else return;
+  e.preventDefault();
 });
 
 tell();
