@@ -101,6 +101,9 @@ func (a *Agent) greet(conn *protocol.Conn) (*protocol.Message, error) {
 	a.conn = conn
 	a.settle()
 	welcome := protocol.Message{Type: protocol.Welcome, PID: os.Getpid(), Epoch: a.epoch, Version: protocol.Version, Build: a.build}
+	if !a.box.Isolated() {
+		welcome.Plain = a.box.Layers()[0].Detail
+	}
 	for id, t := range a.tasks {
 		p, _ := t.Spool().Progress()
 		welcome.Tasks = append(welcome.Tasks, protocol.State{RunID: id, Offsets: p.Offsets, Done: p.Result != nil})

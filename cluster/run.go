@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -156,6 +157,12 @@ func (m *Manager) begin(ctx context.Context, r *run) error {
 		return err
 	}
 	defer agent.detach(r.RunID)
+	if agent.plain != "" {
+		r.notes = append(slices.Clone(r.notes), "tasks are not isolated here, and can read what you can: "+agent.plain)
+		if err := m.say(ctx, r, ""); err != nil {
+			return err
+		}
+	}
 	task.ClusterID = clusterID
 	task.Token, err = m.cfg.Store.Assign(ctx, compute.Attempt{
 		RunID: r.RunID, WorkspaceID: r.WorkspaceID, ClusterID: clusterID, AgentID: agent.id, Epoch: m.cfg.Epoch, AskedAt: r.asked,

@@ -194,6 +194,9 @@ subprocess.Popen(["setsid", "sleep", "600"])
 	if got, want := s.output(a.RunID), "2 ['x']\n"; got != want {
 		t.Errorf("output %q, want %q", got, want)
 	}
+	if got := s.await(a.RunID, "message"); !strings.Contains(got, "tasks are not isolated here, and can read what you can: not asked for") {
+		t.Errorf("message %q", got)
+	}
 }
 
 type oneTree struct{ digest, root string }

@@ -138,7 +138,7 @@ func memoryCheck(meminfo string) Check {
 func layers(ctx context.Context) (checks []Check) {
 	list, err := sandbox.Probe(ctx)
 	if err != nil {
-		return []Check{{"isolation", Limited, "tasks run as plain processes: " + err.Error(), ""}}
+		return []Check{{"isolation", Missing, "tasks can not be started: " + err.Error(), ""}}
 	}
 	for _, l := range list {
 		c := Check{"isolation: " + l.Name, OK, l.Detail, ""}

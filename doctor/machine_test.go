@@ -107,7 +107,7 @@ func TestLayers(t *testing.T) {
 	want, err := sandbox.Probe(t.Context())
 	got := layers(t.Context())
 	if err != nil {
-		if len(got) != 1 || got[0].State != Limited || !strings.Contains(got[0].Detail, "tasks run as plain processes") {
+		if len(got) != 1 || got[0].State != Missing || !strings.Contains(got[0].Detail, "tasks can not be started") {
 			t.Errorf("without isolation (%v): %+v", err, got)
 		}
 		return

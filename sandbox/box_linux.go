@@ -47,8 +47,10 @@ type Process struct {
 	err    error
 }
 
-// Start makes a box. Where namespaces cannot be had it makes one without: see
-// Isolated and Layers. The box ends with this process, or by Close.
+// Start makes a box. Where the machine has no namespaces for us it makes one
+// without: see Isolated and Layers. A box that fails where there are some is an
+// error: what a task may see must not hang on a moment's lack of memory. The
+// box ends with this process, or by Close.
 func Start(ctx context.Context, spec Spec) (*Box, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -60,10 +62,10 @@ func Start(ctx context.Context, spec Spec) (*Box, error) {
 	if err == nil {
 		return b, nil
 	}
-	if errors.Is(err, os.ErrNotExist) { // a bind's source, a directory: no fault of the kernel
-		return nil, fmt.Errorf("start sandbox: %w", err)
+	if why := noNamespaces(); why != nil {
+		return startPlain(spec, why.Error())
 	}
-	return startPlain(spec, err.Error())
+	return nil, fmt.Errorf("start sandbox: %w", err)
 }
 
 func startIsolated(spec Spec, newIDs func() (*mapper, error)) (*Box, error) {
@@ -231,7 +233,7 @@ func (b *Box) awaitReady() error {
 		return err
 	}
 	if r.Op != "ready" {
-		return errors.New(r.Error)
+		return &bootError{r.Error, syscall.Errno(r.Errno)}
 	}
 	b.layers = append(b.layers, seccompLayer(r.Error))
 	for i, fd := range fds {
@@ -239,6 +241,16 @@ func (b *Box) awaitReady() error {
 	}
 	return nil
 }
+
+// bootError is what the first process could not do.
+type bootError struct {
+	text  string
+	errno syscall.Errno
+}
+
+func (e *bootError) Error() string { return e.text }
+
+func (e *bootError) Unwrap() error { return e.errno }
 
 // listen takes the first process's reports until it ends.
 func (b *Box) listen() {

@@ -32,6 +32,7 @@ type report struct {
 	Code   int    `json:"code,omitempty"`
 	Signal int    `json:"signal,omitempty"`
 	Error  string `json:"error,omitempty"` // of ready: why there is no filter of calls
+	Errno  int    `json:"errno,omitempty"` // of failed: the kernel's, if it was that
 }
 
 // boot is what the first process is started with.

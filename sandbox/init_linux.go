@@ -52,7 +52,8 @@ func Main() {
 	unix.CloseOnExec(bootFD)
 	p := &initProcess{running: map[int]int64{}, pids: map[int64]int{}}
 	if err := p.start(); err != nil {
-		_ = send(controlFD, report{Op: "failed", Error: err.Error()}, nil)
+		errno, _ := errors.AsType[syscall.Errno](err)
+		_ = send(controlFD, report{Op: "failed", Error: err.Error(), Errno: int(errno)}, nil)
 		os.Exit(1)
 	}
 	p.serve()

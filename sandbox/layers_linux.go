@@ -2,8 +2,12 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Probe makes an empty box and tells what isolates it, for `wherry doctor`.
@@ -64,4 +68,35 @@ func seccompLayer(problem string) Layer {
 		return Layer{layerSeccomp, false, problem}
 	}
 	return Layer{layerSeccomp, true, "calls that tasks do not need (bpf, io_uring, keyrings, modules, …) are refused"}
+}
+
+// noNamespaces makes an empty box and returns why this machine can not, nil if
+// it can or could at another moment.
+func noNamespaces() error {
+	b, err := startIsolated(Spec{}, newMapper)
+	if err == nil {
+		_ = b.Close()
+		return nil
+	}
+	for _, refusal := range []error{unix.EPERM, unix.EACCES, unix.EINVAL, unix.ENOSYS, unix.ENODEV, unix.EOPNOTSUPP} {
+		if errors.Is(err, refusal) {
+			return err
+		}
+	}
+	if errors.Is(err, unix.ENOSPC) && namespacesForbidden() {
+		return err
+	}
+	return nil
+}
+
+// namespacesForbidden reports whether there may be none of a kind: a limit of 0
+// gives the same error as one that is reached.
+func namespacesForbidden() bool {
+	for _, kind := range []string{"user", "mnt", "pid", "ipc", "uts", "net"} {
+		b, err := os.ReadFile("/proc/sys/user/max_" + kind + "_namespaces")
+		if err == nil && strings.TrimSpace(string(b)) == "0" {
+			return true
+		}
+	}
+	return false
 }
