@@ -238,7 +238,9 @@ func Error(err error, p string) error {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "%s is a directory, not a file.", p)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return wherry.Errorf(wherry.CodeInvalidState, "no space is left on the disk for %s", p)
-	case isEscape(err), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EINVAL):
+	case isEscape(err):
+		return wherry.Errorf(wherry.CodeInvalidParameter, "the path is not valid: a symbolic link leads out of it at %.200q", p)
+	case errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EINVAL):
 		return wherry.Errorf(wherry.CodeInvalidParameter, "the path is not valid: %.100q", p)
 	}
 	return fmt.Errorf("%s: %w", p, err)

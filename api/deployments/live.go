@@ -25,7 +25,7 @@ func (s *Service) in(ws int64, p string, fn func(d *blob.Dir, name string) error
 		return err
 	}
 	defer d.Close()
-	return fn(d, strings.TrimPrefix(p, "/Workspace/"))
+	return blob.Error(fn(d, strings.TrimPrefix(p, "/Workspace/")), p)
 }
 
 func (s *Service) isLive(ws int64, p string) bool {
