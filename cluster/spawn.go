@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -109,8 +110,24 @@ func (m *Manager) box(id string, s shape, rt Runtime) sandbox.Spec {
 	}
 	return sandbox.Spec{
 		Plain: m.cfg.Plain, View: view, Hosts: m.hosts(), HostsFile: filepath.Join(dir, "hosts"), Listen: listen,
-		Log: filepath.Join(dir, "box.log"),
+		Log: filepath.Join(dir, "box.log"), Limits: limits(s, hostMemoryMB(), goruntime.NumCPU()),
 	}
+}
+
+// maxProcesses of a cluster, threads among them: far more than Spark and Python
+// have, and far less than the machine.
+const maxProcesses = 16384
+
+// limits of a cluster on a machine with so much memory and so many cores: what
+// its node has, and never so much that the server and its machine have too
+// little to live.
+func limits(s shape, hostMB, cores int) sandbox.Limits {
+	room := min(max(1<<10, hostMB/10), hostMB/2)
+	l := sandbox.Limits{Memory: int64(min(s.memoryMB, hostMB-room)) << 20, Processes: maxProcesses}
+	if s.cores < cores {
+		l.CPUs = float64(s.cores)
+	}
+	return l
 }
 
 func (m *Manager) hosts() map[string]string {

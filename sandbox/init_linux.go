@@ -83,6 +83,9 @@ func (p *initProcess) start() error {
 		}
 	}
 	p.isolated = b.Isolated
+	// Where the machine as a whole runs out of memory, tasks end before the
+	// server. Best effort: every process may ask for this.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0)
 	listeners, err := p.enter(&b)
 	if err != nil {
 		return err

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Probe makes an empty box and tells what isolates it, for `wherry doctor`.
+// Probe makes an empty box with limits of every kind, as clusters have, and
+// tells what isolates it, for `wherry doctor`.
 func Probe(ctx context.Context) ([]Layer, error) {
 	b, err := Start(ctx, Spec{Limits: Limits{Memory: 1 << 30, Processes: 4096, CPUs: 1}})
 	if err != nil {

@@ -450,6 +450,9 @@ func TestLimits(t *testing.T) {
 	if out, _ := sh(t, b, "ulimit -n", false); out != "512" {
 		t.Errorf("open files: %s", out)
 	}
+	if out, _ := sh(t, b, "cat /proc/self/oom_score_adj", false); out != "500" {
+		t.Errorf("tasks do not end first: oom_score_adj is %s", out)
+	}
 	for _, l := range b.Layers() {
 		t.Logf("%-20s %-5v %s", l.Name, l.Active, l.Detail)
 		if l.Name == "memory limit" && l.Active {
