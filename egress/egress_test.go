@@ -124,11 +124,24 @@ func TestProxyRefuses(t *testing.T) {
 	defer inside.Close()
 	_, dir, proxy := running(t)
 	c := client(t, dir, proxy)
-	for _, u := range []string{
+	refused := []string{
 		"https://x.vault.azure.net/secrets", "https://x.database.windows.net/", "https://acct.queue.core.windows.net/q",
 		"http://x.vault.azure.net/secrets", "http://" + inside.Addr().String() + "/", "https://" + inside.Addr().String() + "/",
 		"http://169.254.169.254/metadata/identity/oauth2/token", "http://localhost:1/", "http://[::1]:1/", "http://[::ffff:127.0.0.1]:1/",
-	} {
+		"https://login.microsoftonline.us/common", "https://acct.blob.core.usgovcloudapi.net/c", "https://management.usgovcloudapi.net/", "https://adb-1.2.databricks.azure.us/",
+		"https://login.partner.microsoftonline.cn/common", "https://login.chinacloudapi.cn/common", "https://acct.dfs.core.chinacloudapi.cn/c", "https://x.vault.azure.cn/secrets",
+		"https://acct.z01.blob.storage.azure.net/c", "https://acct.blob.core.cloudapi.de/c", "https://ACCT.blob.core.usgovcloudapi.net./c",
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range own { // what listens on 0.0.0.0 is there too
+		if n, ok := a.(*net.IPNet); ok {
+			refused = append(refused, "http://"+net.JoinHostPort(n.IP.String(), "1")+"/", "https://"+net.JoinHostPort(n.IP.String(), "1")+"/")
+		}
+	}
+	for _, u := range refused {
 		if got := fetch(c, u); !strings.Contains(got, "403") && !strings.Contains(got, "Forbidden") {
 			t.Errorf("%s: got %s", u, got)
 		}

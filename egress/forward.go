@@ -167,8 +167,9 @@ func (p *Proxy) dial(ctx context.Context, target string) (net.Conn, error) {
 	return newConn(c, reader), nil
 }
 
-// errInside refuses what only this machine can reach: a task must not get to
-// its loopback, or to a cloud's metadata service, through us.
+// errInside refuses what is on this machine: a task must not get to its
+// loopback, to what listens on all its addresses, or to a cloud's metadata
+// service, through us.
 var errInside = errors.New("this address is of the machine itself, and tasks may not reach it")
 
 // outside dials public and private networks, never the machine itself; the
@@ -195,6 +196,15 @@ func checkName(host string) error {
 	}
 	if ip = ip.Unmap(); ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsMulticast() || ip.IsUnspecified() {
 		return errInside
+	}
+	own, err := net.InterfaceAddrs() // asked each time: addresses come and go
+	if err != nil {
+		return err
+	}
+	for _, a := range own {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Unmap() == ip.WithZone("") {
+			return errInside
+		}
 	}
 	return nil
 }

@@ -57,8 +57,19 @@ var suffixes = []struct {
 	{".fabric.microsoft.com", refused},
 	{".management.azure.com", refused},
 	{".databricksapps.com", refused},
-	{".databricks.azure.cn", refused},
-	{".databricks.azure.us", refused},
+	{".storage.azure.net", refused},
+	// Azure's clouds for governments and of China and Germany.
+	{".usgovcloudapi.net", refused},
+	{".azure.us", refused},
+	{".azurecr.us", refused},
+	{".microsoftonline.us", refused},
+	{".microsoft.us", refused},
+	{".chinacloudapi.cn", refused},
+	{".azure.cn", refused},
+	{".azurecr.cn", refused},
+	{".microsoftonline.cn", refused},
+	{".cloudapi.de", refused},
+	{".microsoftonline.de", refused},
 }
 
 // ownerOf decides about a lower-case host name without a port.
