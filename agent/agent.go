@@ -70,7 +70,7 @@ func Run(ctx context.Context, dir, build string, ready *os.File) error {
 		return err
 	}
 	defer func() { _ = a.box.Close() }()
-	a.driver = &driver{a: a}
+	a.driver = &driver{a: a, turn: make(chan struct{}, 1)}
 	defer a.driver.stop()
 	if err := a.startPython(); err != nil {
 		return err

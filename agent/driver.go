@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/wherry-ml/wherry/agent/protocol"
 	"github.com/wherry-ml/wherry/environment"
@@ -23,7 +24,7 @@ import (
 type driver struct {
 	a *Agent
 
-	mu      sync.Mutex
+	turn    chan struct{} // holds one token while someone has the rest
 	count   int
 	process *sandbox.Process
 	stdin   *os.File // the driver ends with it
@@ -33,7 +34,7 @@ type driver struct {
 
 // attach makes a session for a task, and returns how to end it.
 func (d *driver) attach(ctx context.Context, t protocol.Task, spool *task.Spool) (*spark.Attachment, func(context.Context) error, error) {
-	client, err := d.running(spool)
+	client, err := d.running(ctx, spool)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -47,10 +48,15 @@ func (d *driver) attach(ctx context.Context, t protocol.Task, spool *task.Spool)
 }
 
 // running returns a client of the driver, which is started if none runs; those
-// who ask meanwhile wait.
-func (d *driver) running(spool *task.Spool) (*spark.Client, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// who ask meanwhile wait. A start ends with the task that asked for it: those
+// who wait then begin another.
+func (d *driver) running(ctx context.Context, spool *task.Spool) (*spark.Client, error) {
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-d.turn }()
 	if d.process != nil {
 		select {
 		case <-d.process.Exited():
@@ -61,10 +67,15 @@ func (d *driver) running(spool *task.Spool) (*spark.Client, error) {
 	}
 	spool.SetNote("starting Spark")
 	defer spool.SetNote("")
-	return d.client, d.start()
+	err := d.start(ctx)
+	return d.client, err
 }
 
-func (d *driver) start() error {
+// startTime is how long a driver may take until it is ready: it takes seconds,
+// on a busy machine some more.
+const startTime = 5 * time.Minute
+
+func (d *driver) start(ctx context.Context) error {
 	env, err := environment.Open()
 	if err != nil {
 		return err
@@ -84,10 +95,13 @@ func (d *driver) start() error {
 	if err != nil {
 		return err
 	}
-	return d.launch(launch, dir)
+	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("the Spark driver was not ready after %v", startTime))
+	defer cancel()
+	return d.launch(ctx, launch, dir)
 }
 
-func (d *driver) launch(l *spark.Launch, dir string) error {
+// launch returns once the driver is ready. It is killed if ctx ends before.
+func (d *driver) launch(ctx context.Context, l *spark.Launch, dir string) error {
 	stdin, ours, err := os.Pipe()
 	if err != nil {
 		return err
@@ -108,7 +122,11 @@ func (d *driver) launch(l *spark.Launch, dir string) error {
 		return errors.Join(err, ours.Close(), stdout.Close(), log.Close())
 	}
 	stdoutW.Close()
+	stop := context.AfterFunc(ctx, func() { _ = p.Kill() })
 	_, rest, err := spark.Ready(stdout, log)
+	if !stop() { // killed, maybe in the very moment
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		_ = p.Kill()
 		_, _ = p.Wait()
@@ -139,8 +157,8 @@ func (d *driver) forget() {
 }
 
 func (d *driver) stop() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
 	if d.process != nil {
 		_ = d.process.Kill()
 		d.forget()
