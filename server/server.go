@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -105,7 +106,7 @@ func (c Config) databaseURL() string {
 	if c.Database != "" {
 		return c.Database
 	}
-	return "sqlite://" + c.State.Path("wherry.db")
+	return (&url.URL{Scheme: "sqlite", Path: c.State.Path("wherry.db")}).String() // a folder may be called proj#1
 }
 
 // listeners are the server's ports, open from its start on: who comes before it

@@ -65,6 +65,9 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	db := &DB{queue: make(chan *job, 256), readers: make(chan struct{}, 8), stop: make(chan struct{}), stopped: make(chan struct{})}
 	switch u.Scheme {
 	case "sqlite":
+		if u.RawQuery != "" || u.Fragment != "" {
+			return nil, errors.New("open store: in sqlite:///FILE a # is written %23 and a ? %3F")
+		}
 		err = db.openSQLite(u.Path)
 	case "postgres", "postgresql":
 		err = db.openPostgres(dsn)
@@ -99,14 +102,15 @@ func (db *DB) openSQLite(path string) (err error) {
 	db.Dialect = SQLite
 	pragmas := "_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)" +
 		"&_pragma=case_sensitive_like(1)&_pragma=temp_store(2)&_pragma=cache_size(-8000)"
-	db.write, err = sql.Open("sqlite", "file:"+path+"?"+pragmas+"&_pragma=synchronous(FULL)&_txlock=immediate")
+	file := "file:" + (&url.URL{Path: path}).EscapedPath() // SQLite undoes it
+	db.write, err = sql.Open("sqlite", file+"?"+pragmas+"&_pragma=synchronous(FULL)&_txlock=immediate")
 	if err != nil {
 		return err
 	}
 	// The writer uses one; a second prepares a statement that is new.
 	db.write.SetMaxOpenConns(2)
 	db.writeStatements = &statements{db: db.write}
-	db.read, err = sql.Open("sqlite", "file:"+path+"?"+pragmas+"&_pragma=query_only(1)")
+	db.read, err = sql.Open("sqlite", file+"?"+pragmas+"&_pragma=query_only(1)")
 	if err != nil {
 		return err
 	}
