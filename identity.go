@@ -31,6 +31,9 @@ type Identity struct {
 	// RunID is the id of the task run (attempt) whose token made the call, 0
 	// for a person or a service outside of a run. Trace rests on it.
 	RunID int64
+	// ForAdmin says that the call is of a run which an admin started. Until
+	// grants are enforced it may do what they may, whoever it runs as.
+	ForAdmin bool
 	// BaseURL is scheme://host of the request, without a slash at the end:
 	// links and artifact locations are rendered from it and never stored.
 	BaseURL string

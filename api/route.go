@@ -18,6 +18,7 @@ type Permission string
 // Permissions. Until grants are enforced (a later release) a principal is
 // admin or not: non-admins reach Public and SignedIn routes only, and those
 // that mark themselves Own, whose handlers answer with the caller's own things.
+// A run that an admin started reaches all but Admin routes, whoever it runs as.
 const (
 	Public   Permission = "public"    // no sign-in
 	SignedIn Permission = "signed in" // any active principal
@@ -167,7 +168,8 @@ func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Iden
 		return base, wherry.Errorf(wherry.CodeUnauthenticated, "sign in with a token: none was sent")
 	}
 	id.BaseURL, id.UserAgent = base.BaseURL, base.UserAgent
-	if !id.Admin && e.Permission != SignedIn && e.Permission != Own {
+	asAdmin := id.Admin || id.ForAdmin && e.Permission != Admin
+	if !asAdmin && e.Permission != SignedIn && e.Permission != Own {
 		return base, wherry.Errorf(wherry.CodePermissionDenied, "%s may not %s %s: only admins may until grants are enforced", id.UserName, r.Method, e.Path)
 	}
 	return id, nil

@@ -131,8 +131,14 @@ func (s *Service) Token(ctx context.Context, token string) (id wherry.Identity, 
 			return wherry.Errorf(wherry.CodeUnauthenticated, "the token has expired")
 		case !p.Active:
 			return wherry.Errorf(wherry.CodeUnauthenticated, "%s is not active", p.UserName)
+		case id.RunID == 0:
+			return nil
 		}
-		return nil
+		var admins int64
+		err = tx.Row(`SELECT count(*) FROM task_run t JOIN job_run r ON r.id = t.job_run_id JOIN principal p ON p.user_name = r.creator
+			WHERE t.id = $1 AND p.admin AND p.active`, id.RunID).Scan(&admins)
+		id.ForAdmin = admins > 0
+		return err
 	})
 	if err != nil {
 		return wherry.Identity{}, err

@@ -233,3 +233,26 @@ func (b *Bundle) Resources() (all []Resource) {
 	}
 	return all
 }
+
+// RunAsNote is what a job's run_as does not do yet.
+const RunAsNote = "grants are not enforced yet: its runs may do what whoever starts them may"
+
+// RunAs are the principals that jobs run as, each once, but for who deploys.
+func (b *Bundle) RunAs() (names []*config.Value) {
+	at := []*config.Value{b.Config.Get("run_as")}
+	for _, r := range b.Resources() {
+		if r.Type == "jobs" {
+			at = append(at, r.Value.Get("run_as"))
+		}
+	}
+	seen := map[string]bool{"": true, b.User: true}
+	for _, who := range at {
+		for _, key := range []string{"user_name", "service_principal_name"} {
+			if name := who.Get(key); !seen[name.Text()] {
+				seen[name.Text()] = true
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}

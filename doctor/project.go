@@ -105,6 +105,9 @@ func (p *project) bundle() {
 		p.add(NoEffect, f.At, "", "permissions are stored, and not enforced yet")
 	}
 	p.principals(p.b.Config)
+	for _, name := range p.b.RunAs() {
+		p.add(NoEffect, name.At, "", "run_as %s: %s", name.Text(), bundle.RunAsNote)
+	}
 	own := p.own("schemas", "catalog_name", "name")
 	for _, r := range p.b.Resources() {
 		for _, key := range []string{"permissions", "grants"} {

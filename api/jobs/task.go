@@ -104,7 +104,7 @@ func (s *Service) notebookRun(ctx context.Context, in *notebookRunIn) (*submitOu
 	}
 	child, err := s.store.Launch(ctx, store.Launch{
 		WorkspaceID: id.WorkspaceID, Settings: *settings, RunAs: run.RunAs, Type: wherry.RunTypeWorkflow, Trigger: wherry.TriggerOneTime,
-		Creator: id.UserName, ParentTaskRun: id.RunID, Level: run.Level + 1, Token: token,
+		Creator: run.Creator, ParentTaskRun: id.RunID, Level: run.Level + 1, Token: token,
 	})
 	if err != nil {
 		return nil, err

@@ -165,7 +165,7 @@ func TestOwnRuns(t *testing.T) {
 	}
 	mine, task := w.running("robot-app")
 	other, _ := w.running("")
-	token := w.token(77, task)
+	token := w.token(77, 0)
 	for path, want := range map[string]int{
 		fmt.Sprintf("/api/2.2/jobs/runs/get?run_id=%d", mine): 200, fmt.Sprintf("/api/2.2/jobs/runs/get?run_id=%d", other): 400,
 		fmt.Sprintf("/api/2.2/jobs/runs/get-output?run_id=%d", task): 200, "/api/2.2/jobs/list": 403,
@@ -179,5 +179,41 @@ func TestOwnRuns(t *testing.T) {
 	}
 	if code, out := w.call(token, "POST", "/api/2.2/jobs/runs/cancel", map[string]any{"run_id": mine}); code != 403 {
 		t.Errorf("cancel: %d %v", code, out)
+	}
+}
+
+// TestRunStartedByAdmin: a run as a principal without rights may do what who
+// started it may, but for what is the admins' own, as long as they are an admin.
+func TestRunStartedByAdmin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	exec := func(query string) {
+		t.Helper()
+		err := w.db.Write(context.Background(), func(tx *store.Tx) error {
+			_, err := tx.Exec(query)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`INSERT INTO principal (id, kind, user_name, display_name, application_id, admin, active, created_at)
+		VALUES (77, 'service_principal', 'robot', 'Robot', 'robot-app', false, true, 0)`)
+	_, task := w.running("robot-app")
+	token := w.token(77, task)
+	if code, out := w.call(token, "GET", "/api/2.2/jobs/list", nil); code != 200 {
+		t.Errorf("list jobs: %d %v", code, out)
+	}
+	code, out := w.call(token, "POST", "/api/wherry/notebook-run", map[string]any{"path": "/x"})
+	if code != 200 {
+		t.Fatalf("run a notebook: %d %v", code, out)
+	}
+	child, _, err := runs.New(w.db).Run(context.Background(), 1, int64(out["run_id"].(float64)))
+	if err != nil || child.Creator != "admin@localhost" || child.RunAs.UserName != "robot" {
+		t.Errorf("the notebook's run: %+v %v", child, err)
+	}
+	exec(`UPDATE principal SET admin = false WHERE user_name = 'admin@localhost'`)
+	if code, out := w.call(token, "GET", "/api/2.2/jobs/list", nil); code != 403 {
+		t.Errorf("list jobs for one who is no admin any more: %d %v", code, out)
 	}
 }

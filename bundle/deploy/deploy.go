@@ -282,11 +282,14 @@ func resources(b *bundle.Bundle) (list []deployment.Resource) {
 	return list
 }
 
-// Where says in one line where a plan goes.
+// Where says where a plan goes, and what its run_as does not do.
 func Where(c *client.Client, b *bundle.Bundle) string {
 	line := fmt.Sprintf("bundle %s, target %s → %s%s", b.Name, b.Target, strings.TrimPrefix(c.URL, "http://"), b.Workspace.Root)
 	if b.Workspace.Host != "" {
 		line += fmt.Sprintf(" (not %s: every target goes to this installation)", b.Workspace.Host)
+	}
+	for _, name := range b.RunAs() {
+		line += fmt.Sprintf("\nrun_as %s: %s", name.Text(), bundle.RunAsNote)
 	}
 	return line
 }
