@@ -62,7 +62,7 @@ func traceCommand() *cobra.Command {
 			if output == "json" {
 				return printJSON(c.OutOrStdout(), g)
 			}
-			printTree(c.OutOrStdout(), g.AsTree(false), "")
+			printGraph(c.OutOrStdout(), g, false)
 			return nil
 		},
 	}
@@ -88,7 +88,7 @@ func printAnswer(out io.Writer, a *rows.Answer, output string) error {
 		fmt.Fprintln(out, "the commit that wrote this row is no longer in the table's log")
 		return nil
 	case !a.Exact:
-		fmt.Fprintln(out, "OPTIMIZE has rewritten the row's file; it came from one of these commits:")
+		fmt.Fprintln(out, "the row's file was rewritten since; the row came from one of these commits:")
 		for _, o := range a.Origins {
 			writer := "unknown writer"
 			if o.RunID != 0 {
@@ -98,8 +98,15 @@ func printAnswer(out io.Writer, a *rows.Answer, output string) error {
 		}
 		fmt.Fprintln(out, "The trace of the first:")
 	}
-	printTree(out, a.Graph.AsTree(true), "")
+	printGraph(out, a.Graph, true)
 	return nil
+}
+
+func printGraph(out io.Writer, g *trace.Graph, backwards bool) {
+	printTree(out, g.AsTree(backwards), "")
+	if g.Truncated {
+		fmt.Fprintf(out, "There is more: this is the part of the %d things that are nearest.\n", len(g.Nodes))
+	}
 }
 
 // printTree draws a node and what lies behind it, one a line.

@@ -50,9 +50,50 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// TestCarriedRows: files that hold rows of the files which their commit removed.
+// Each case is a commit after one that wrote old.parquet; the parameters and
+// metrics are as Spark writes them.
+func TestCarriedRows(t *testing.T) {
+	const swap = `{"remove":{"path":"old.parquet","dataChange":true}}` + "\n" + `{"add":{"path":"new.parquet","dataChange":true}}`
+	for _, c := range []struct {
+		info, actions, file, versions string
+		exact                         bool
+	}{
+		{`"operation":"DELETE","operationMetrics":{"numCopiedRows":"9"}`, swap, "new.parquet", "[0]", true},
+		{`"operation":"UPDATE","operationMetrics":{"numCopiedRows":"9"}`, swap, "new.parquet", "[0 1]", false},
+		{`"operation":"UPDATE","operationMetrics":{"numCopiedRows":"0"}`, swap, "new.parquet", "[1]", true},
+		{`"operation":"MERGE","operationMetrics":{"numTargetRowsCopied":"9"}`, swap, "new.parquet", "[0 1]", false},
+		{`"operation":"MERGE","operationMetrics":{"numTargetRowsCopied":"0"}`, swap, "new.parquet", "[1]", true},
+		{`"operation":"MERGE"`, swap, "new.parquet", "[0 1]", false},
+		{`"operation":"WRITE","operationParameters":{"mode":"Overwrite","partitionBy":"[]"}`, swap, "new.parquet", "[1]", true},
+		{`"operation":"WRITE","operationParameters":{"mode":"Overwrite","predicate":"(id = 1)"}`, swap, "new.parquet", "[0 1]", false},
+		{`"operation":"CREATE OR REPLACE TABLE AS SELECT"`, swap, "new.parquet", "[1]", true},
+		{`"operation":"STREAMING UPDATE","operationParameters":{"outputMode":"Complete"}`, swap, "new.parquet", "[1]", true},
+		{`"operation":"SOMETHING NEW"`, swap, "new.parquet", "[0 1]", false},
+		// With deletion vectors the file stays, and is added with one.
+		{`"operation":"DELETE"`, `{"remove":{"path":"old.parquet"}}` + "\n" + `{"add":{"path":"old.parquet"}}`, "old.parquet", "[0]", true},
+		{`"operation":"RESTORE"`, `{"add":{"path":"old.parquet"}}`, "old.parquet", "[0]", true},
+		{`"operation":"RESTORE"`, `{"add":{"path":"older.parquet"}}`, "older.parquet", "[]", false},
+	} {
+		log := fstest.MapFS{}
+		for v, lines := range []string{`{"add":{"path":"old.parquet","dataChange":true}}`, `{"commitInfo":{` + c.info + "}}\n" + c.actions} {
+			name, file := commit(int64(v), lines)
+			log[name] = file
+		}
+		commits, exact, err := Origins(log, c.file)
+		got := []int64{}
+		for _, commit := range commits {
+			got = append(got, commit.Version)
+		}
+		if fmt.Sprint(got) != c.versions || exact != c.exact || err != nil {
+			t.Errorf("%s: versions %v, exact %v, %v; want %s, %v", c.info, got, exact, err, c.versions, c.exact)
+		}
+	}
+}
+
 func TestRead(t *testing.T) {
 	c, err := Read(table(), 0)
-	if err != nil || c.UserMetadata != `{"wherry":{"run_id":7}}` || c.Operation != "WRITE" || c.Added[0] != "a b.parquet" {
+	if err != nil || c.RunID != 7 || c.Operation != "WRITE" || c.Added[0] != "a b.parquet" {
 		t.Errorf("%+v, %v", c, err)
 	}
 	if v, err := Versions(table(), 2); err != nil || fmt.Sprint(v) != "[2 3]" {
@@ -72,4 +113,21 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		_, _ = Read(fstest.MapFS{"_delta_log/00000000000000000000.json": {Data: data}}, 0)
 	})
+}
+
+func TestWriter(t *testing.T) {
+	for info, want := range map[string]int64{
+		`"userMetadata":"{\"wherry\":{\"run_id\":7}}"`:                       7,
+		`"userMetadata":"{\"wherry\":{\"run_id\":\"8\"}}"`:                   8,
+		`"wherry":{"run_id":9},"userMetadata":"by hand"`:                     9,
+		`"wherry":{"run_id":9},"userMetadata":"{\"wherry\":{\"run_id\":7}}"`: 9,
+		`"userMetadata":"by hand"`:                                           0,
+		`"userMetadata":"{}"`:                                                0,
+		`"operation":"WRITE"`:                                                0,
+	} {
+		name, file := commit(0, `{"commitInfo":{`+info+`}}`)
+		if c, err := Read(fstest.MapFS{name: file}, 0); err != nil || c.RunID != want {
+			t.Errorf("%s: %+v, %v, want %d", info, c, err, want)
+		}
+	}
 }

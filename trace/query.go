@@ -18,6 +18,8 @@ const maxNodes = 2000
 type Graph struct {
 	Nodes []*graph.Node `json:"nodes"`
 	Edges []Edge        `json:"edges"`
+	// Truncated says that the answer ends at its limit, and there is more.
+	Truncated bool `json:"truncated"`
 }
 
 // Edge is an edge of a Graph.
@@ -53,11 +55,11 @@ func (s *Service) walk(ctx context.Context, ws int64, from graph.Ref, backwards 
 			return nil, wherry.Errorf(wherry.CodeInvalidParameter, "%s begins the sha of several commits: give more digits", from.Key)
 		}
 	}
-	nodes, edges, err := s.store.Walk(ctx, ws, from, backwards, maxNodes)
+	nodes, edges, more, err := s.store.Walk(ctx, ws, from, backwards, maxNodes)
 	if err != nil {
 		return nil, err
 	}
-	g := &Graph{Nodes: nodes, Edges: make([]Edge, len(edges))}
+	g := &Graph{Nodes: nodes, Edges: make([]Edge, len(edges)), Truncated: more}
 	for i, e := range edges {
 		g.Edges[i] = Edge{e.Src, e.Rel, e.Dst}
 	}
@@ -73,8 +75,8 @@ type Origin struct {
 }
 
 // Origins finds the commits that wrote the rows of a file of a table; exact is
-// false if OPTIMIZE left several candidates. file is a path or URI that ends
-// in the file's path within the table.
+// false if the file was rewritten and there are several candidates. file is a
+// path or URI that ends in the file's path within the table.
 func (s *Service) Origins(ctx context.Context, table, file string) (origins []Origin, exact bool, err error) {
 	t, err := s.Table(ctx, table)
 	if err != nil {
@@ -94,7 +96,7 @@ func (s *Service) Origins(ctx context.Context, table, file string) (origins []Or
 	for _, c := range commits {
 		origins = append(origins, Origin{
 			Ref:     graph.Ref{Kind: graph.TableVersion, Key: versionKey(t.ID, c.Version)},
-			Version: c.Version, Operation: c.Operation, RunID: Writer(c.UserMetadata),
+			Version: c.Version, Operation: c.Operation, RunID: c.RunID,
 		})
 	}
 	return origins, exact, nil

@@ -104,8 +104,8 @@ func (s *Service) project(ctx context.Context) (taskEnded bool, err error) {
 }
 
 // reconcile reads the new commits of every table. A commit is not in our
-// database: it carries the id of the task run that made it in its
-// userMetadata, so that one whose server or agent died is found all the same.
+// database: it is signed by the task run that made it, so that one whose server
+// or agent died is found all the same.
 func (s *Service) reconcile(ctx context.Context) error {
 	tables, err := s.catalog(ctx)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *Service) readLog(ctx context.Context, t Table) error {
 		}
 		events = append(events, wherry.Event{
 			WorkspaceID: wherry.DefaultWorkspace, Kind: wherry.EventTableCommitted,
-			Subject: versionKey(t.ID, v), RunID: Writer(c.UserMetadata), At: time.UnixMilli(c.Timestamp), Payload: payload,
+			Subject: versionKey(t.ID, v), RunID: c.RunID, At: time.UnixMilli(c.Timestamp), Payload: payload,
 		})
 	}
 	return s.store.Commits(ctx, t.ID, from, versions[len(versions)-1], events)
@@ -156,20 +156,6 @@ type tableCommit struct {
 	Version    int64  `json:"version"`
 	Operation  string `json:"operation"`
 	FilesAdded int    `json:"files_added"`
-}
-
-// Writer reads the id of the task run from a commit's userMetadata, 0 if the
-// commit was made by no task of ours.
-func Writer(userMetadata string) int64 {
-	var m struct {
-		Wherry struct {
-			RunID wherry.Int64 `json:"run_id"`
-		} `json:"wherry"`
-	}
-	if json.Unmarshal([]byte(userMetadata), &m) != nil {
-		return 0
-	}
-	return int64(m.Wherry.RunID)
 }
 
 func versionKey(tableID string, version int64) string { return fmt.Sprintf("%s@%d", tableID, version) }

@@ -3,6 +3,7 @@ package trace
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -117,6 +118,42 @@ func TestInterleaved(t *testing.T) {
 	})
 }
 
+// TestTruncated: a graph with more nodes than an answer holds says so.
+func TestTruncated(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s := New(db, tables(nil))
+		from := graph.Ref{Kind: graph.Deployment, Key: "d/1"}
+		add := func(runs ...int) {
+			err := db.Write(t.Context(), func(tx *store.Tx) error {
+				err := graph.PutNode(tx, 1, graph.Node{Ref: from})
+				for _, run := range runs {
+					to := graph.Ref{Kind: graph.JobRun, Key: fmt.Sprint(run)}
+					err = errors.Join(err, graph.PutNode(tx, 1, graph.Node{Ref: to}), graph.PutEdge(tx, 1, graph.Edge{Src: from, Rel: "ran_as", Dst: to}))
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		check := func(nodes int, truncated bool) {
+			t.Helper()
+			g, err := s.Forward(t.Context(), 1, from)
+			if err != nil || len(g.Nodes) != nodes || g.Truncated != truncated {
+				t.Errorf("%d nodes, truncated %v, %v; want %d, %v", len(g.Nodes), g.Truncated, err, nodes, truncated)
+			}
+		}
+		runs := make([]int, maxNodes-1)
+		for i := range runs {
+			runs[i] = i
+		}
+		add(runs...)
+		check(maxNodes, false)
+		add(maxNodes)
+		check(maxNodes, true)
+	})
+}
+
 // TestTwice projects the same events again, as after a crash: nothing changes.
 func TestTwice(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
@@ -135,12 +172,4 @@ func TestTwice(t *testing.T) {
 			t.Errorf("an unknown commit gave %v", err)
 		}
 	})
-}
-
-func TestWriter(t *testing.T) {
-	for metadata, want := range map[string]int64{`{"wherry":{"run_id":7}}`: 7, `{"wherry":{"run_id":"8"}}`: 8, "": 0, "by hand": 0, `{}`: 0} {
-		if got := Writer(metadata); got != want {
-			t.Errorf("%q: %d, want %d", metadata, got, want)
-		}
-	}
 }

@@ -16,6 +16,7 @@ type traceView struct {
 	Kind, ID string
 	Forward  bool
 	Tree     *trace.Tree
+	Cut      int // after how many things the tree ends, though there is more
 	Kinds    []string
 }
 
@@ -39,6 +40,9 @@ func (s *Service) trace(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		v.Tree = g.AsTree(!v.Forward)
+		if g.Truncated {
+			v.Cut = len(g.Nodes)
+		}
 	}
 	return s.render(w, r, http.StatusOK, "trace", page{Title: "Trace", Section: "trace", Body: v})
 }

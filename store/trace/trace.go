@@ -124,11 +124,15 @@ func (s *Store) Find(ctx context.Context, ws int64, kind, prefix string) (found 
 
 // Walk returns what is reached from a node along its edges: backwards to what
 // it came of, or forwards to what came of it. Nodes come in the order they are
-// reached, the start first; limit bounds how many.
-func (s *Store) Walk(ctx context.Context, ws int64, from Ref, backwards bool, limit int) (nodes []*Node, edges []Edge, err error) {
+// reached, the start first; limit bounds how many, and more says that there
+// are others.
+func (s *Store) Walk(ctx context.Context, ws int64, from Ref, backwards bool, limit int) (nodes []*Node, edges []Edge, more bool, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
 		seen := map[Ref]bool{from: true}
-		for queue := []Ref{from}; len(queue) > 0 && len(nodes) < limit; queue = queue[1:] {
+		for queue := []Ref{from}; len(queue) > 0; queue = queue[1:] {
+			if more = len(nodes) == limit; more {
+				return nil
+			}
 			n, err := node(tx, ws, queue[0])
 			if err != nil {
 				return err
@@ -152,7 +156,7 @@ func (s *Store) Walk(ctx context.Context, ws int64, from Ref, backwards bool, li
 		}
 		return nil
 	})
-	return nodes, edges, err
+	return nodes, edges, more, err
 }
 
 func neighbours(tx *store.Tx, ws int64, of Ref, backwards bool) (edges []Edge, err error) {

@@ -97,7 +97,7 @@ func parse(output string) (rows []Row, err error) {
 // Answer is what a row came of.
 type Answer struct {
 	Row     Row            `json:"row"`
-	Exact   bool           `json:"exact"` // false: OPTIMIZE left several candidates
+	Exact   bool           `json:"exact"` // false: the file was rewritten, and there are several candidates
 	Origins []trace.Origin `json:"origins"`
 	Graph   *trace.Graph   `json:"graph"` // of the first origin
 }
