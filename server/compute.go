@@ -56,7 +56,7 @@ func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Sto
 		Hosts:      func() map[string]string { return egress.Hosts(egress.Accounts(cfg.State)) },
 		Proxy:      strings.TrimPrefix(info.ProxyURL, "http://"),
 		TrustStore: filepath.Join(egress.Directory(cfg.State), "truststore.p12"), TrustStorePassword: egress.TrustPassword,
-		AgentIdle: cfg.AgentIdle, StopAgents: cfg.StopAgents,
+		AgentIdle: cfg.AgentIdle, StopAgents: cfg.StopAgents, Plain: cfg.Plain,
 		// At its own path too, which is right without a view of the files as well.
 		Binds: []sandbox.Bind{
 			{Src: egress.Directory(cfg.State), Dst: insideCA, ReadOnly: true},

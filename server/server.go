@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,16 +26,20 @@ import (
 
 // Config is what `wherry up` takes.
 type Config struct {
-	State         state.Dir
-	Listen        string // host:port of the APIs and pages; port 0 takes a free one
-	StorageListen string // host:port of the plain storage endpoint
-	ProxyListen   string // host:port of the proxy; "" is the last one's if it is free, else any
-	Database      string // postgres://…; "" is SQLite in the state directory
+	State state.Dir
+	// host:port of the APIs and pages, of the plain storage endpoint, and of the
+	// proxy ("" is 127.0.0.1:0). Port 0 takes the last server's of this state
+	// directory, else any that is free.
+	Listen, StorageListen, ProxyListen string
+
+	Database string // postgres://…; "" is SQLite in the state directory
 	// AgentIdle is how long an agent stays without a server and without work; 0
 	// is ten minutes. StopAgents ends all agents with the server: for tests.
 	AgentIdle  time.Duration
 	StopAgents bool
-	Ready      func(Info)
+	// Plain asks for boxes without namespaces: for tests.
+	Plain bool
+	Ready func(Info)
 	// Compute runs attempts in the place of this machine's clusters: for tests
 	// of what is around them. nil is the clusters.
 	Compute func(*jobs.Store) scheduler.Compute
@@ -120,13 +125,17 @@ func openPorts(cfg Config) (p listeners, err error) {
 			p.close()
 		}
 	}()
-	if p.web, err = listen(cfg.Listen, "--listen"); err != nil {
+	var last Info
+	if b, err := os.ReadFile(cfg.State.Path("server.json")); err == nil {
+		_ = json.Unmarshal(b, &last) // without it any ports will do
+	}
+	if p.web, err = listenAgain(cfg.Listen, last.URL, "--listen"); err != nil {
 		return p, err
 	}
-	if p.storage, err = listen(cfg.StorageListen, "--storage-listen"); err != nil {
+	if p.storage, err = listenAgain(cfg.StorageListen, last.StorageURL, "--storage-listen"); err != nil {
 		return p, err
 	}
-	p.proxy, err = listenProxy(cfg)
+	p.proxy, err = listenAgain(cmp.Or(cfg.ProxyListen, "127.0.0.1:0"), last.ProxyURL, "--proxy-listen")
 	return p, err
 }
 
@@ -145,21 +154,16 @@ func (p listeners) info() Info {
 	}
 }
 
-// listenProxy opens the proxy's port. Programs outside of sandboxes have it in
-// their environment and outlive us, so it stays the same if it can.
-func listenProxy(cfg Config) (net.Listener, error) {
-	if cfg.ProxyListen != "" {
-		return listen(cfg.ProxyListen, "--proxy-listen")
-	}
-	var last Info
-	if b, err := os.ReadFile(cfg.State.Path("server.json")); err == nil && json.Unmarshal(b, &last) == nil {
-		if addr, ok := strings.CutPrefix(last.ProxyURL, "http://"); ok {
-			if l, err := listen(addr, "--proxy-listen"); err == nil {
-				return l, nil
-			}
+// listenAgain opens a port. Tasks outside of sandboxes have the last server's in
+// their environment and outlive it, so port 0 is that one if it can be.
+func listenAgain(addr, lastURL, flag string) (net.Listener, error) {
+	host, free := strings.CutSuffix(addr, ":0")
+	if last, ok := strings.CutPrefix(lastURL, "http://"+host+":"); ok && free {
+		if l, err := listen(host+":"+last, flag); err == nil {
+			return l, nil
 		}
 	}
-	return listen("127.0.0.1:0", "--proxy-listen")
+	return listen(addr, flag)
 }
 
 func lockState(dir state.Dir) (*os.File, error) {
