@@ -74,7 +74,7 @@ func (r *remote) connect() error {
 		err = fmt.Errorf("agent %s answered %q to hello", r.id, welcome.Type)
 	case welcome.Version != protocol.Version:
 		r.retire(conn)
-		err = fmt.Errorf("agent %s speaks protocol %d, this server %d: it ends after its tasks, and their output comes then", r.id, welcome.Version, protocol.Version)
+		err = fmt.Errorf("agent %s speaks protocol %d, this server %d: it ends after its tasks, and what they print comes when they end", r.id, welcome.Version, protocol.Version)
 	default:
 		err = conn.Send(protocol.Message{Type: protocol.Listeners})
 	}
@@ -92,12 +92,17 @@ func (r *remote) connect() error {
 	return nil
 }
 
-// retire has an agent of another version end once nothing runs on it: its folder
-// then has what its tasks wrote.
+// retire has an agent of another version end once nothing runs on it. What its
+// tasks wrote is in its folder, and all there when they have ended.
 func (r *remote) retire(conn *protocol.Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, s := range r.sinks {
+		if _, err := os.Stat(protocol.SpoolFile(filepath.Join(r.dir, protocol.SpoolDir), id, protocol.Outcome)); err == nil {
+			close(s.in)
+			delete(r.sinks, id)
+			continue
+		}
 		if s.isCanceled() || s.ended.Load() != nil {
 			_ = conn.Send(protocol.Message{Type: protocol.Cancel, RunID: id})
 		}

@@ -169,14 +169,16 @@ func TestNoSpool(t *testing.T) {
 	}
 }
 
-// TestOtherVersion: a task runs on in an agent that the next server can not
-// speak with, and has its result once that agent has ended.
+// TestOtherVersion: tasks run on in an agent that the next server can not speak
+// with, can be canceled, and have their results.
 func TestOtherVersion(t *testing.T) {
 	t.Setenv(relayEnv, "1")
 	s := newSite(t, func(c *cluster.Config) { c.StopAgents = false })
-	a := s.script("long.py", untilGo)
-	s.start(a)
-	s.waitOutput(a.RunID, 0)
+	a, canceled := s.script("long.py", untilGo), s.script("canceled.py", "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+	for _, a := range []wherry.Attempt{a, canceled} {
+		s.start(a)
+		s.waitOutput(a.RunID, 0)
+	}
 	greetings := filepath.Join(s.agentFolder(a.RunID), otherVersion)
 	s.write(greetings, "")
 	s.restart()
@@ -192,8 +194,15 @@ func TestOtherVersion(t *testing.T) {
 			t.Fatalf("while the task runs: %q, %v", done, err)
 		}
 	}
-	if r := s.run(s.script("other.py", "print(2)")); r.State != wherry.ResultSuccess || s.agentFolder(2) == s.agentFolder(1) {
+	other := s.script("other.py", "")
+	if r := s.run(other); r.State != wherry.ResultSuccess || s.agentFolder(other.RunID) == s.agentFolder(a.RunID) {
 		t.Errorf("another task: %+v", r)
+	}
+	if err := s.Cancel(context.Background(), canceled.RunID); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.result(canceled.RunID); r.State != wherry.ResultCanceled || s.output(canceled.RunID) != "begun\n" {
+		t.Errorf("%+v", r)
 	}
 	s.write(filepath.Join(s.dir.Workspace(1), "go"), "")
 	if r := s.result(a.RunID); r.State != wherry.ResultSuccess || s.output(a.RunID) != "begun\ndone\n" {

@@ -247,8 +247,8 @@ func (m *Manager) autopsy(ctx context.Context, r *run, stored compute.Attempt) e
 	return m.settle(ctx, r, stored.ClusterID, *result, out.stored, out.written)
 }
 
-// deadResult reads the rest of the spool of an agent that is gone: nothing of
-// it is ever written again.
+// deadResult reads the rest of the spool of a task that has ended or whose agent
+// is gone: nothing of it is ever written again.
 func (m *Manager) deadResult(r *run, agentID string, out *output) (*wherry.Result, error) {
 	spool := filepath.Join(m.cfg.State.Agent(agentID), protocol.SpoolDir)
 	for _, stream := range []string{protocol.Out, protocol.Events} {
