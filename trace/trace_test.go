@@ -154,13 +154,65 @@ func TestTruncated(t *testing.T) {
 	})
 }
 
+// TestLateEvent: an event whose transaction commits after those of many later
+// events is projected all the same, once, with no other to follow it.
+func TestLateEvent(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		if db.Dialect != store.Postgres {
+			t.Skip("SQLite has one writer: ids commit in their order")
+		}
+		s := New(db, tables(nil))
+		emitted, commit, late := make(chan struct{}), make(chan struct{}), make(chan error)
+		go func() {
+			late <- db.Write(t.Context(), func(tx *store.Tx) error {
+				e := event(wherry.EventTaskFinished, "1", 0, map[string]any{"executed_digest": "late"})
+				e.WorkspaceID = 1
+				err := tx.Emit(e)
+				close(emitted)
+				<-commit
+				return err
+			})
+		}()
+		<-emitted
+		others := make([]wherry.Event, 600)
+		for i := range others {
+			others[i] = event(wherry.EventRunStarted, fmt.Sprint(i), 0, map[string]any{})
+		}
+		emit(t, db, others...)
+		if ended, err := s.project(t.Context()); ended || err != nil {
+			t.Fatalf("a task ended: %v, %v", ended, err)
+		}
+		close(commit)
+		if err := <-late; err != nil {
+			t.Fatal(err)
+		}
+		if ended, err := s.project(t.Context()); !ended || err != nil {
+			t.Errorf("a task ended: %v, %v", ended, err)
+		}
+		if ended, err := s.project(t.Context()); ended || err != nil {
+			t.Errorf("a task ended again: %v, %v", ended, err)
+		}
+		g, err := s.Back(t.Context(), 1, graph.Ref{Kind: graph.TaskRun, Key: "1"})
+		if err != nil || g.Nodes[0].Digest != "late" {
+			t.Errorf("%+v, %v", g, err)
+		}
+	})
+}
+
 // TestTwice projects the same events again, as after a crash: nothing changes.
 func TestTwice(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		name, file := commitBy(0, "f.parquet", 7)
 		s := New(db, tables(map[string]fs.FS{"t": fstest.MapFS{name: file}}))
 		for range 3 {
-			if err := s.Refresh(t.Context()); err != nil {
+			err := db.Write(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Exec(`UPDATE event SET traced = false`)
+				return err
+			})
+			if err == nil {
+				err = s.Refresh(t.Context())
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -10,54 +10,35 @@ import (
 	"github.com/wherry-ml/wherry/store"
 )
 
-const consumer = "trace"
-
-// lookBack is how many events before its position a pass reads again: on
-// PostgreSQL an id may commit after a higher one. Projecting twice changes
-// nothing.
-const lookBack = 500
-
-// Project gives the next events, at most limit, to fn in one transaction with
-// the position they move; it returns how many were new.
+// Project gives the next events that it has not yet given, at most limit, to fn
+// in one transaction; it returns how many there were. On PostgreSQL an event
+// may come after later ones, when its transaction took longer.
 func (s *Store) Project(ctx context.Context, limit int, fn func(*store.Tx, wherry.Event) error) (fresh int, err error) {
-	var position int64
 	var events []wherry.Event
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		err := tx.Row(`SELECT position FROM consumer WHERE name = $1`, consumer).Scan(&position)
-		if err != nil && !errors.Is(err, store.ErrNoRows) {
-			return err
-		}
-		from := position
-		if tx.Dialect == store.Postgres {
-			from -= lookBack
-			limit += lookBack
-		}
-		events, err = readEvents(tx, from, limit)
+		events, err = untraced(tx, limit)
 		return err
 	})
-	if err != nil || len(events) == 0 || events[len(events)-1].ID <= position {
+	if err != nil || len(events) == 0 {
 		return 0, err
 	}
 	err = s.db.Write(ctx, func(tx *store.Tx) error {
-		fresh = 0
 		for _, e := range events {
-			if e.ID > position {
-				fresh++
-			}
 			if err := fn(tx, e); err != nil {
 				return err
 			}
+			if _, err := tx.Exec(`UPDATE event SET traced = true WHERE id = $1`, e.ID); err != nil {
+				return err
+			}
 		}
-		_, err := tx.Exec(`INSERT INTO consumer (name, position) VALUES ($1, $2)
-			ON CONFLICT (name) DO UPDATE SET position = excluded.position`, consumer, events[len(events)-1].ID)
-		return err
+		return nil
 	})
-	return fresh, err
+	return len(events), err
 }
 
-func readEvents(tx *store.Tx, after int64, limit int) (events []wherry.Event, err error) {
-	err = tx.Each(`SELECT id, workspace_id, kind, subject, actor, run_id, at, payload FROM event WHERE id > $1 ORDER BY id LIMIT $2`,
-		[]any{after, limit}, func(scan func(...any) error) error {
+func untraced(tx *store.Tx, limit int) (events []wherry.Event, err error) {
+	err = tx.Each(`SELECT id, workspace_id, kind, subject, actor, run_id, at, payload FROM event WHERE NOT traced ORDER BY id LIMIT $1`,
+		[]any{limit}, func(scan func(...any) error) error {
 			var e wherry.Event
 			var at int64
 			var payload string
