@@ -1,15 +1,19 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wherry-ml/wherry/environment"
 )
 
 func TestBackendURL(t *testing.T) {
@@ -129,5 +133,33 @@ func TestMLflowServe(t *testing.T) {
 		if status, text := call("POST", "/api/2.0/mlflow/model-versions/create", `{"name":"m","source":"`+source+`"}`, ""); status != want {
 			t.Errorf("source %s: %d %s", source, status, text)
 		}
+	}
+}
+
+// TestMLflowServeOnAnotherDatabase: one that MLflow made is refused, and stays
+// as it is.
+func TestMLflowServeOnAnotherDatabase(t *testing.T) {
+	env := environment.ForTest(t)
+	file := filepath.Join(t.TempDir(), "mlflow.db")
+	client := exec.Command(env.Python, "-c", "import sys, mlflow; mlflow.MlflowClient(sys.argv[1]).create_experiment('mine')", "sqlite:///"+file)
+	if out, err := client.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mlflowCommand()
+	c.SetArgs([]string{"serve", "--port", "0", "--backend-store-uri", "sqlite:///" + file})
+	c.SetOut(io.Discard)
+	c.SetErr(io.Discard)
+	if err := c.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "made by MLflow itself") || !strings.Contains(err.Error(), "name a new database") {
+		t.Errorf("%v", err)
+	}
+	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the database was changed: %v", err)
+	}
+	if files, err := filepath.Glob(file + "*"); err != nil || len(files) != 1 {
+		t.Errorf("files %v, %v", files, err)
 	}
 }

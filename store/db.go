@@ -77,7 +77,10 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if err := db.migrate(ctx); err != nil {
+	if err = db.refuseForeign(ctx, u.Path); err == nil {
+		err = db.migrate(ctx)
+	}
+	if err != nil {
 		err = fmt.Errorf("open store %s://%s%s: %w", u.Scheme, u.Host, u.Path, advise(err)) // without the password
 		return nil, errors.Join(err, db.read.Close(), db.write.Close())
 	}
@@ -102,7 +105,7 @@ func (db *DB) openSQLite(path string) (err error) {
 	db.Dialect = SQLite
 	pragmas := "_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)" +
 		"&_pragma=case_sensitive_like(1)&_pragma=temp_store(2)&_pragma=cache_size(-8000)"
-	file := "file:" + (&url.URL{Path: path}).EscapedPath() // SQLite undoes it
+	file := sqliteFile(path)
 	db.write, err = sql.Open("sqlite", file+"?"+pragmas+"&_pragma=synchronous(FULL)&_txlock=immediate")
 	if err != nil {
 		return err
