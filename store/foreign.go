@@ -24,7 +24,7 @@ func (db *DB) refuseForeign(ctx context.Context, file string) error {
 		if err != nil {
 			return err
 		}
-		defer reader.Close()
+		defer func() { _ = reader.Close() }()
 		look, query = reader, `SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'goose_db_version')`
 	}
 	tables, err := names(ctx, look, query)
