@@ -118,6 +118,13 @@ func (r *remote) isUsable() bool {
 	return r.conn != nil && !r.dead
 }
 
+// isolation says why the agent's box isolates nothing, "" if it does.
+func (r *remote) isolation() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plain
+}
+
 // serve reads what the agent sends, and connects again while it lives.
 func (r *remote) serve(ctx context.Context) error {
 	for {
@@ -425,7 +432,10 @@ func (m *Manager) findAgent(ctx context.Context, id string, wanted bool) error {
 		if wanted {
 			return os.WriteFile(filepath.Join(dir, protocol.EndedFile), nil, 0o600)
 		}
-		return state.RemoveAll(dir)
+		if err := state.RemoveAll(dir); err != nil {
+			slog.Warn("what a dead agent left stays", "agent", id, "error", err)
+		}
+		return nil
 	}
 	r, err := m.newRemote(id)
 	if err == nil {

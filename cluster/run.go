@@ -157,8 +157,8 @@ func (m *Manager) begin(ctx context.Context, r *run) error {
 		return err
 	}
 	defer agent.detach(r.RunID)
-	if agent.plain != "" {
-		r.notes = append(slices.Clone(r.notes), "tasks are not isolated here, and can read what you can: "+agent.plain)
+	if why := agent.isolation(); why != "" {
+		r.notes = append(slices.Clone(r.notes), "tasks are not isolated here, and can read what you can: "+why)
 		if err := m.say(ctx, r, ""); err != nil {
 			return err
 		}
