@@ -54,6 +54,9 @@ func (a *Agent) start(ctx context.Context, pt *protocol.Task) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return errors.Join(err, spool.Remove())
 	}
+	if a.box.Isolated() && a.config.APIURL != "" {
+		pt.APIURL = a.config.APIURL
+	}
 	s := &session{d: a.driver, spool: spool}
 	spec := a.spec(*pt, spool, folder)
 	spec.Spark, spec.End = s.attach, s.end

@@ -70,6 +70,7 @@ func (m *Manager) agentConfig(id string, s shape, rt Runtime) protocol.Config {
 		Box: m.box(id, s, rt), Env: map[string]string{}, IdleMillis: m.cfg.AgentIdle.Milliseconds(),
 		OutputLimit: 200 << 20, Cores: s.cores, MemoryMB: s.memoryMB, SparkConf: s.conf,
 		User: s.user, TrustStore: m.cfg.TrustStore, TrustStorePassword: m.cfg.TrustStorePassword, Proxy: m.cfg.Proxy,
+		APIURL: m.cfg.URL,
 	}
 	if v := os.Getenv("WHERRY_PRELOAD"); v != "" { // "light": zygotes import nothing heavy
 		c.Env["WHERRY_PRELOAD"] = v

@@ -79,6 +79,9 @@ type Config struct {
 	// Zygote is the module that forks tasks.
 	Zygote string            `json:"zygote"`
 	Env    map[string]string `json:"env,omitempty"` // of every process of the cluster
+	// APIURL is where processes in a box with a network of its own reach the
+	// server, wherever a later server listens outside.
+	APIURL string `json:"api_url,omitempty"`
 	// IdleMillis is how long the agent stays without a server and without work.
 	IdleMillis int64 `json:"idle_ms"`
 	// OutputLimit bounds a task's stdout and stderr, in bytes.

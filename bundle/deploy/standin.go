@@ -47,7 +47,7 @@ const (
 
 // ReadStandIns reads a project's answers; none is fine.
 func ReadStandIns(root string) (*StandIns, error) {
-	s := &StandIns{values: map[string]string{}}
+	s := &StandIns{}
 	b, err := os.ReadFile(filepath.Join(root, bundle.LocalDir, standInsFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -55,6 +55,7 @@ func ReadStandIns(root string) (*StandIns, error) {
 	if err := yaml.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", bundle.LocalDir, standInsFile, err)
 	}
+	s.values = map[string]string{} // an empty file empties all of s
 	if s.Files == nil {
 		s.Files = map[string]string{}
 	}
