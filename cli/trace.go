@@ -136,6 +136,8 @@ func title(n *graph.Node) string {
 		JobName                                        string `json:"job_name"`
 		Version                                        any
 		Operation                                      string
+		Commit                                         string
+		DirtyDigest                                    string `json:"dirty_digest"`
 	}
 	_ = json.Unmarshal(n.Payload, &p) // fields of another shape stay empty
 	kind := strings.ReplaceAll(n.Kind, "_", " ")
@@ -150,7 +152,11 @@ func title(n *graph.Node) string {
 		subject, _, _ := strings.Cut(p.Message, "\n")
 		return fmt.Sprintf("%s %.12s %s %s", kind, n.Key, p.Author, subject)
 	case n.Kind == graph.Deployment && p.Target != "":
-		return fmt.Sprintf("%s %s of %s to %s by %s", kind, n.Key, p.Bundle, p.Target, n.Actor)
+		text := fmt.Sprintf("%s %s of %s to %s by %s", kind, n.Key, p.Bundle, p.Target, n.Actor)
+		if p.Commit != "" && p.DirtyDigest != "" {
+			text += " with changes that are in no commit"
+		}
+		return text
 	case n.Kind == graph.External:
 		return "unknown writer"
 	}

@@ -64,8 +64,9 @@ var labels = map[string]string{
 func viewNode(n *graph.Node) node {
 	v := node{Label: labels[n.Kind], Name: n.Key, Trace: "/trace?direction=forward&kind=" + url.QueryEscape(n.Kind) + "&id=" + url.QueryEscape(n.Key)}
 	var p struct {
-		Author, Message, Branch, Bundle, Target, Table, Operation, Path string
+		Author, Message, Branch, Bundle, Target, Table, Operation, Path, Commit string
 
+		DirtyDigest  string       `json:"dirty_digest"`
 		JobName      string       `json:"job_name"`
 		JobID        wherry.Int64 `json:"job_id"`
 		TaskKey      string       `json:"task_key"`
@@ -79,6 +80,9 @@ func viewNode(n *graph.Node) node {
 		v.Detail = strings.TrimSpace(p.Message + separated(p.Author) + separated(p.Branch))
 	case graph.Deployment:
 		v.Name, v.Detail = p.Bundle, "to "+p.Target
+		if p.Commit != "" && p.DirtyDigest != "" {
+			v.Detail += separated("with changes that are in no commit")
+		}
 		if p.Bundle == "" {
 			v.Name, v.Detail = n.Key, ""
 		}
