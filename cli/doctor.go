@@ -26,7 +26,8 @@ func doctorCommand() *cobra.Command {
 		Short: "Say what this machine offers, and what of a project works here",
 		Long: `Looks at Python, Java, isolation, disk and memory; and, with a project's folder, reads its bundle, notebooks and
 Python files and says by file and line what would be stood in for, what must be supplied, what does not run here and
-what has no effect yet. Nothing is run or changed. The exit code is 1 if something is missing or does not run.`,
+what has no effect yet. Nothing is run or changed. The exit code is 1 if the machine lacks something or the project
+has an error or something that does not run here; what must be supplied is told, and is no failure.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir, err := stateDir(stateFlag)
