@@ -76,7 +76,8 @@ func (c *Client) Attach(ctx context.Context, t Task) (*Attachment, error) {
 		conf["spark.sql.defaultCatalog"] = t.Catalog
 	}
 	if t.RunID != 0 {
-		// By this a Delta commit names its writer.
+		// By this DESCRIBE HISTORY names a commit's writer. A task may set it
+		// otherwise: the driver's log stores sign what they write besides.
 		conf["spark.databricks.delta.commitInfo.userMetadata"] = fmt.Sprintf(`{"wherry":{"run_id":%d}}`, t.RunID)
 	}
 	maps.Copy(conf, t.Conf)

@@ -104,6 +104,8 @@ func (c *Config) fixed(extensions []string) map[string]string {
 		"spark.hadoop.fs.abfs.impl":                    "wherry.AzureFileSystem",
 		"spark.hadoop.fs.abfss.impl.disable.cache":     "true", // it keeps them itself, by credentials
 		"spark.hadoop.fs.abfs.impl.disable.cache":      "true",
+		"spark.delta.logStore.abfss.impl":              "wherry.AzureLogStore",
+		"spark.delta.logStore.abfs.impl":               "wherry.AzureLogStore",
 		"spark.delta.logStore.dbfs.impl":               "wherry.LinkLogStore",
 		"spark.delta.logStore.file.impl":               "wherry.LinkLogStore",
 		"spark.hadoop.wherry.root.dbfs":                c.Roots.DBFS,

@@ -160,3 +160,22 @@ def in_thread():
 
 
 check("a thread of the task", in_thread, True)
+
+
+def signatures():
+    """Commits with userMetadata of the user's own: what it says, and which task run each names."""
+    key = "spark.databricks.delta.commitInfo.userMetadata"
+    ours = spark.conf.get(key)
+    spark.range(1).write.format("delta").option("userMetadata", "mine").save("/signed")
+    spark.conf.set(key, "mine too")
+    spark.range(1).write.format("delta").mode("append").save("/signed")
+    spark.sql("UPDATE delta.`/signed` SET id = 5")
+    stream = spark.readStream.format("delta").option("ignoreChanges", "true").load("/signed").writeStream.format("delta")
+    stream = stream.option("checkpointLocation", "/signed-stream").trigger(availableNow=True)
+    stream.start("/signed-copy").awaitTermination()
+    spark.conf.set(key, ours)
+    log = spark.read.json(["/signed/_delta_log/*.json", "/signed-copy/_delta_log/*.json"]).where("commitInfo is not null")
+    return log.selectExpr("commitInfo.userMetadata", "commitInfo.wherry.run_id").collect()
+
+
+check("commits are signed", signatures, lambda r: len(r) >= 4 and {x[0] for x in r} == {"mine", "mine too"} and {x[1] for x in r} == {6})

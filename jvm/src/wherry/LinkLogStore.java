@@ -36,7 +36,7 @@ public class LinkLogStore extends HadoopFileSystemLogStore {
         target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID() + ".tmp");
     try {
       StringBuilder text = new StringBuilder();
-      actions.forEachRemaining(a -> text.append(a).append('\n'));
+      Signature.sign(actions).forEachRemaining(a -> text.append(a).append('\n'));
       Files.write(temp, text.toString().getBytes(StandardCharsets.UTF_8));
       if (overwrite) {
         Files.move(
