@@ -166,15 +166,14 @@ func (m *Manager) addLibraries(ws int64, raw json.RawMessage, w *wanted) error {
 // workspace's, relative ones from dir.
 func (m *Manager) addRequirement(ws int64, line, dir string, w *wanted) error {
 	line = strings.TrimSpace(line)
-	file, isFile := strings.CutPrefix(line, "-r ")
-	if !isFile {
-		file, isFile = strings.CutPrefix(line, "--requirement ")
-	}
+	option, file, _ := strings.Cut(line, " ")
 	switch {
 	case line == "" || strings.HasPrefix(line, "#"):
 		return nil
-	case isFile:
+	case option == "-r" || option == "--requirement":
 		return m.addRequirementFile(ws, resolve(strings.TrimSpace(file), dir), w)
+	case option == "-c" || option == "--constraint":
+		return m.addConstraints(ws, resolve(strings.TrimSpace(file), dir), w)
 	case strings.HasSuffix(line, ".whl") && !strings.Contains(line, " @ ") && !strings.HasPrefix(line, "http"):
 		return m.addWheel(ws, resolve(line, dir), w)
 	default:
@@ -202,18 +201,50 @@ func (m *Manager) addRequirementFile(ws int64, file string, w *wanted) error {
 		w.files = map[place]bool{}
 	}
 	w.files[at] = true
-	f, err := at.open()
+	lines, err := requirementLines(at)
 	if err != nil {
-		return &failure{wherry.TermLibrary, fmt.Sprintf("there is no requirements file %s", at.inside)}
+		return err
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if err := m.addRequirement(ws, lines.Text(), path.Dir(at.inside), w); err != nil {
+	for _, line := range lines {
+		if err := m.addRequirement(ws, line, path.Dir(at.inside), w); err != nil {
 			return err
 		}
 	}
-	return lines.Err()
+	return nil
+}
+
+// addConstraints adds the lines of a constraints file, each behind -c.
+func (m *Manager) addConstraints(ws int64, file string, w *wanted) error {
+	lines, err := requirementLines(m.locate(ws, w.tree, file))
+	for _, line := range lines {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			w.requirements = append(w.requirements, "-c "+line)
+		}
+	}
+	return err
+}
+
+// requirementLines reads a file's lines. One that ends with a backslash goes on
+// in the next, as pip-compile writes hashes.
+func requirementLines(at place) (lines []string, err error) {
+	f, err := at.open()
+	if err != nil {
+		return nil, &failure{wherry.TermLibrary, fmt.Sprintf("there is no requirements file %s", at.inside)}
+	}
+	defer f.Close()
+	scanner := bufio.NewScanner(f)
+	begun := ""
+	for scanner.Scan() {
+		line := begun + scanner.Text()
+		var more bool
+		if begun, more = strings.CutSuffix(line, "\\"); !more {
+			lines, begun = append(lines, line), ""
+		}
+	}
+	if begun != "" {
+		lines = append(lines, begun)
+	}
+	return lines, scanner.Err()
 }
 
 // addWheel takes a pattern too: bundles name dist/*.whl.

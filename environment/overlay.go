@@ -18,7 +18,8 @@ import (
 )
 
 // Overlay returns a folder that holds what requirements (lines as in a
-// requirements file) and wheels (paths) need beyond the environment's own
+// requirements file; after -c comes a line of a constraints file) and wheels
+// (paths) need beyond the environment's own
 // packages; "" if that is nothing. The same content gives the same folder. Only
 // wheels are installed: to build a package is to run its code. A requirement
 // that cannot be met is a *wherry.Error with the resolver's words.
@@ -26,7 +27,7 @@ func (e *Environment) Overlay(ctx context.Context, requirements, wheels []string
 	if len(requirements)+len(wheels) == 0 {
 		return "", nil
 	}
-	sources, packages, err := sortRequirements(requirements)
+	want, err := sortRequirements(requirements)
 	if err != nil {
 		return "", err
 	}
@@ -34,7 +35,7 @@ func (e *Environment) Overlay(ctx context.Context, requirements, wheels []string
 	if err != nil {
 		return "", err
 	}
-	name, err := e.overlayName(slices.Concat(sources, packages), wheels)
+	name, err := e.overlayName(requirements, wheels)
 	if err != nil {
 		return "", err
 	}
@@ -51,7 +52,7 @@ func (e *Environment) Overlay(ctx context.Context, requirements, wheels []string
 		return "", err
 	}
 	defer os.RemoveAll(temp)
-	if err := e.fillOverlay(ctx, temp, sources, packages, wheels); err != nil {
+	if err := e.fillOverlay(ctx, temp, want, wheels); err != nil {
 		return "", err
 	}
 	if err := os.Chmod(temp, 0o755); err != nil {
@@ -92,18 +93,23 @@ func (e *Environment) overlayName(requirements, wheels []string) (string, error)
 // or name @ URL.
 var planned = regexp.MustCompile(`(?m)^ *\+ ([^=\s]+(?:==\S+| @ \S+))`)
 
-func (e *Environment) fillOverlay(ctx context.Context, dir string, sources, packages, wheels []string) error {
-	list := filepath.Join(dir, "requirements.txt")
-	write := func(packages []string) error {
-		return os.WriteFile(list, []byte(strings.Join(slices.Concat(sources, packages), "\n")+"\n"), 0o644)
+func (e *Environment) fillOverlay(ctx context.Context, dir string, want wanted, wheels []string) error {
+	list, constraints := filepath.Join(dir, "requirements.txt"), filepath.Join(dir, "constraints.txt")
+	defer os.Remove(list)
+	defer os.Remove(constraints)
+	write := func(name string, lines ...string) error {
+		return os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o644)
 	}
-	if err := write(packages); err != nil {
+	err := write(list, slices.Concat(want.sources, want.packages)...)
+	if err == nil {
+		err = write(constraints, want.constraints...)
+	}
+	if err != nil {
 		return err
 	}
-	defer os.Remove(list)
 	// The dry run is against the environment, so that what it has already is
 	// not installed again: a second pandas would hide the one that is loaded.
-	plan, err := e.uv(ctx, append([]string{"pip", "install", "--dry-run", "--no-build", "--python", e.Python, "--requirement", list}, wheels...)...)
+	plan, err := e.uv(ctx, append([]string{"pip", "install", "--dry-run", "--no-build", "--python", e.Python, "--requirement", list, "--constraint", constraints}, wheels...)...)
 	if err != nil {
 		return err
 	}
@@ -111,11 +117,11 @@ func (e *Environment) fillOverlay(ctx context.Context, dir string, sources, pack
 	if len(found) == 0 {
 		return nil
 	}
-	packages = nil
+	packages := slices.Clone(want.sources)
 	for _, m := range found {
-		packages = append(packages, m[1])
+		packages = append(packages, m[1]+want.hashes(m[1]))
 	}
-	if err := write(packages); err != nil {
+	if err := write(list, packages...); err != nil {
 		return err
 	}
 	_, err = e.uv(ctx, "pip", "install", "--no-build", "--no-deps", "--compile-bytecode", "--python", e.Python, "--target", dir, "--requirement", list)

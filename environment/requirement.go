@@ -24,31 +24,68 @@ var named = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*([
 // archive is the end of a file's name: uv takes such a name for a path.
 var archive = regexp.MustCompile(`\.(whl|zip|tar|tgz|tbz|tar\.[a-z0-9]+)$`)
 
-// sortRequirements checks lines as requirements files have them and tells those
-// that say where packages come from from the packages. The server installs
-// them, outside of all sandboxes: so it builds none, which would run their
+// wanted is what requirements say, line by line.
+type wanted struct {
+	sources     []string // options that say where packages come from
+	packages    []string
+	constraints []string // as packages; they say what is not to be taken
+}
+
+// sortRequirements checks lines as requirements files have them, but for -c,
+// after which comes a line of a constraints file. The server installs the
+// packages, outside of all sandboxes: so it builds none, which would run their
 // code, and reads no file that a line names.
-func sortRequirements(lines []string) (sources, packages []string, err error) {
+func sortRequirements(lines []string) (w wanted, err error) {
 	for _, raw := range lines {
 		line := strings.TrimSpace(comment.ReplaceAllString(raw, ""))
+		constraint, isConstraint := strings.CutPrefix(line, "-c ")
 		switch {
 		case line == "":
 		case strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' }):
-			return nil, nil, wherry.Errorf(wherry.CodeInvalidParameter, "the library %q is not one line", raw)
+			return w, wherry.Errorf(wherry.CodeInvalidParameter, "the library %q is not one line", raw)
+		case isConstraint:
+			constraint = strings.TrimSpace(constraint)
+			if err := installable(constraint); err != nil {
+				return w, err
+			}
+			w.constraints = append(w.constraints, constraint)
 		case strings.HasPrefix(line, "-"):
 			if line, err = source(line); err != nil {
-				return nil, nil, err
+				return w, err
 			}
-			sources = append(sources, line)
+			w.sources = append(w.sources, line)
 		default:
 			if err := installable(line); err != nil {
-				return nil, nil, err
+				return w, err
 			}
-			packages = append(packages, line)
+			w.packages = append(w.packages, line)
 		}
 	}
-	return sources, packages, nil
+	return w, nil
 }
+
+// hashes are the options --hash of a package's lines, "" if it has none.
+func (w wanted) hashes(name string) (all string) {
+	for _, line := range slices.Concat(w.packages, w.constraints) {
+		for _, f := range strings.Fields(line) {
+			if strings.HasPrefix(f, "--hash=") && normal(line) == normal(name) {
+				all += " " + f
+			}
+		}
+	}
+	return all
+}
+
+// normal is the name at the beginning of a requirement in the one spelling that
+// indexes give it.
+func normal(requirement string) string {
+	return strings.ToLower(separators.ReplaceAllString(beginning.FindString(requirement), "-"))
+}
+
+var (
+	beginning  = regexp.MustCompile(`^[A-Za-z0-9._-]+`)
+	separators = regexp.MustCompile(`[._-]+`)
+)
 
 var comment = regexp.MustCompile(`(^|\s)#.*`)
 

@@ -13,25 +13,30 @@ import (
 )
 
 func TestSortRequirements(t *testing.T) {
-	sources, packages, err := sortRequirements([]string{
+	w, err := sortRequirements([]string{
 		"", "# why", "pandas", "numpy>=2 # new", "uvicorn[standard] == 0.30; python_version > '3.8'", "zope.interface~=6.0", "a (>=1)",
 		"b @ https://example.com/b-1-py3-none-any.whl#sha256=ab", "https://example.com/c-1-py3-none-any.whl", "d==1 --hash=sha256:ab --hash=sha256:cd",
-		"--index-url https://u:p@example.com/simple", "--extra-index-url=http://127.0.0.1:8080/simple", "--no-index",
+		"--index-url https://u:p@example.com/simple", "--extra-index-url=http://127.0.0.1:8080/simple", "--no-index", "-c D_E.f == 2 --hash=sha256:ef",
 	})
-	if err != nil || len(packages) != 8 || packages[1] != "numpy>=2" {
-		t.Errorf("%q, %v", packages, err)
+	if err != nil || len(w.packages) != 8 || w.packages[1] != "numpy>=2" || !slices.Equal(w.constraints, []string{"D_E.f == 2 --hash=sha256:ef"}) {
+		t.Errorf("%q, %v", w, err)
 	}
-	if want := []string{"--index-url https://u:p@example.com/simple", "--extra-index-url http://127.0.0.1:8080/simple", "--no-index"}; !slices.Equal(sources, want) {
-		t.Errorf("%q", sources)
+	for name, want := range map[string]string{"d==1": " --hash=sha256:ab --hash=sha256:cd", "d-e-f==2": " --hash=sha256:ef", "pandas==3": "", "D": " --hash=sha256:ab --hash=sha256:cd"} {
+		if got := w.hashes(name); got != want {
+			t.Errorf("hashes of %s: %q, want %q", name, got, want)
+		}
+	}
+	if want := []string{"--index-url https://u:p@example.com/simple", "--extra-index-url http://127.0.0.1:8080/simple", "--no-index"}; !slices.Equal(w.sources, want) {
+		t.Errorf("%q", w.sources)
 	}
 	for _, line := range []string{
-		"-e /src", "-e .", "--editable=.", "-r /etc/passwd", "--requirement=x", "-c /etc/passwd", "-r/etc/passwd", "--no-binary evil", "--no-binary=:all:", "--only-binary x",
+		"-e /src", "-e .", "--editable=.", "-r /etc/passwd", "--requirement=x", "-c /etc/passwd", "-c ../x.txt", "-c -r x", "-c git+https://example.com/x", "-r/etc/passwd", "--no-binary evil", "--no-binary=:all:", "--only-binary x",
 		"/src", "./src", "../x.whl", "src/x", "x.whl", "x-1.tar.gz", "X.ZIP", "~/x", "file:///etc/passwd", "evil @ file:///src", "evil@file:///src", "evil @ /src", "evil[x] @ ./src",
 		"git+https://example.com/x", "evil @ git+https://example.com/x", "evil @", "@ https://example.com/x", "pandas -r /etc/passwd", "pandas\n-r /etc/passwd", "pandas\r-e .",
 		"--index-url file:///etc", "--find-links /etc", "-f .", "--index-url https://example.com -r /etc/passwd", "--no-index x", "--index-url https://example.com/${HOME}",
 		"x @ https://example.com/${HOME}", "pandas --config-settings=a=b", "--index-url", "-", "--",
 	} {
-		if _, _, err := sortRequirements([]string{line}); wherry.CodeOf(err) != wherry.CodeInvalidParameter {
+		if _, err := sortRequirements([]string{line}); wherry.CodeOf(err) != wherry.CodeInvalidParameter {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
