@@ -67,12 +67,12 @@ type action struct {
 }
 
 type commitInfo struct {
-	Timestamp    int64          `json:"timestamp"`
-	Operation    string         `json:"operation"`
-	UserMetadata string         `json:"userMetadata"`
+	Timestamp    int64  `json:"timestamp"`
+	Operation    string `json:"operation"`
+	UserMetadata string `json:"userMetadata"`
 	signature
-	Parameters   map[string]any `json:"operationParameters"`
-	Metrics      map[string]any `json:"operationMetrics"`
+	Parameters map[string]any `json:"operationParameters"`
+	Metrics    map[string]any `json:"operationMetrics"`
 }
 
 // signature is how a task run signs a commit: in commitInfo itself, or in its

@@ -9,7 +9,10 @@ from wherry_runtime import sqltext
     ("statement", "expected"),
     [
         ('CREATE WIDGET TEXT catalog DEFAULT "main"', ("text", "catalog", "main", "")),
-        ("create widget dropdown `a b` default 'x' choices SELECT DISTINCT s FROM t", ("dropdown", "a b", "x", "SELECT DISTINCT s FROM t")),
+        (
+            "create widget dropdown `a b` default 'x' choices SELECT DISTINCT s FROM t",
+            ("dropdown", "a b", "x", "SELECT DISTINCT s FROM t"),
+        ),
         ("-- why\nCREATE WIDGET TEXT n DEFAULT ''", ("text", "n", "", "")),
         ("REMOVE WIDGET catalog", ("remove", "catalog", "", "")),
     ],
