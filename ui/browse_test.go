@@ -97,6 +97,7 @@ func TestBrowserData(t *testing.T) {
 	}
 	w.compute()
 	w.search()
+	w.rest(srv.URL)
 	w.dark(srv.URL)
 	w.clean()
 }
@@ -168,6 +169,25 @@ func (w *window) search() {
 	w.press("Enter")
 	w.shows("has “nothing of the kind” in its name")
 	w.fits("search-none")
+}
+
+// rest looks at the pages that no walk leads to.
+func (w *window) rest(base string) {
+	w.Helper()
+	for name, path := range map[string]string{
+		"runs": "/runs", "models": "/models", "model": "/models/workspace.default.otter_model", "trace-form": "/trace", "job-facts": "/jobs/1", "task-facts": "/jobs/1/runs/1/tasks/2",
+	} {
+		do(w, chromedp.Navigate(base+path))
+		w.until(`document.readyState === "complete"`)
+		w.fits(name)
+	}
+	w.clean()
+	do(w, chromedp.Navigate(base+"/catalog/nothing"))
+	w.shows("nothing")
+	w.fits("error")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.errors = nil // the browser tells of the 404
 }
 
 // dark looks at the new pages by night.

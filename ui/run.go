@@ -72,7 +72,7 @@ var comparison = map[string]string{
 }
 
 // computeNote says what is different about a cluster from what was asked for.
-type computeNote struct{ Cluster, Text string }
+type computeNote struct{ ID, Cluster, Text string }
 
 // commitView is the commit that a run came of.
 type commitView struct {
@@ -174,7 +174,7 @@ func (s *Service) computeNotes(ctx context.Context, run *wherry.Run) (notes []co
 			return nil, err
 		}
 		if c.Message != "" {
-			notes = append(notes, computeNote{c.Name, c.Message})
+			notes = append(notes, computeNote{c.ID, c.Name, c.Message})
 		}
 	}
 	return notes, nil
