@@ -74,6 +74,9 @@ type Config struct {
 	Listen []string
 	Hosts  func() map[string]string
 	Binds  []sandbox.Bind
+	// Volumes are the external volumes that a new agent shows: folders of this
+	// machine by the path inside. An agent that shows others is not taken.
+	Volumes func() (map[string]string, error)
 	// TrustStore (PKCS12, as boxes see it) is for drivers; Proxy, host:port, too,
 	// where there is no network namespace.
 	TrustStore, TrustStorePassword string

@@ -102,6 +102,9 @@ func (m *Manager) box(id string, s shape, rt Runtime) sandbox.Spec {
 		Keep: rt.Keep,
 		Temp: filepath.Join(dir, "tmp"),
 	}
+	for inside, folder := range s.volumes {
+		view.Binds = append(view.Binds, sandbox.Bind{Src: folder, Dst: inside})
+	}
 	if home, err := os.UserHomeDir(); err == nil {
 		view.Hide = append(view.Hide, home)
 	}

@@ -72,6 +72,7 @@ type shape struct {
 	cores       int
 	memoryMB    int
 	conf, env   map[string]string
+	volumes     map[string]string // external ones: folders by the path inside
 }
 
 // shape says what a cluster runs as on this machine; notes are what differs
@@ -104,7 +105,13 @@ func (m *Manager) shape(ws int64, owner wherry.Principal, spec Spec) (shape, []s
 	if strings.EqualFold(spec.RuntimeEngine, "PHOTON") {
 		notes = append(notes, "Photon is not available: Spark's own engine runs")
 	}
-	b, err := json.Marshal([]any{ws, owner.ID, s.cores, s.memoryMB, spec.SparkConf, spec.Env})
+	var err error
+	if m.cfg.Volumes != nil {
+		if s.volumes, err = m.cfg.Volumes(); err != nil {
+			return s, nil, fmt.Errorf("external volumes: %w", err)
+		}
+	}
+	b, err := json.Marshal([]any{ws, owner.ID, s.cores, s.memoryMB, spec.SparkConf, spec.Env, s.volumes})
 	if err != nil {
 		return s, nil, err
 	}

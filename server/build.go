@@ -147,7 +147,7 @@ func (b *builder) models(context.Context) error {
 }
 
 // work: what was deployed, and what runs.
-func (b *builder) work(context.Context) error {
+func (b *builder) work(ctx context.Context) error {
 	b.deployed = deployments.New(b.db)
 	b.deployAPI = deploymentsapi.New(b.db, b.deployed, b.cfg.State)
 	b.add(nil, b.deployAPI.Routes()...)
@@ -156,7 +156,8 @@ func (b *builder) work(context.Context) error {
 	b.runs.BaseURL = b.info.URL
 	work := b.cfg.Compute
 	if work == nil {
-		clusters := newCompute(b.cfg, b.db, b.epoch, b.info, b.runs, b.deployed, b.sys.proxy)
+		clusters := newCompute(b.cfg, b.db, b.epoch, b.info, b.runs, b.deployed, b.sys.proxy,
+			func() (map[string]string, error) { return b.files.ExternalVolumes(ctx) })
 		b.clusters, b.lake.NewAccount = clusters, clusters.TellHosts
 		b.add(clusters.Run, computeapi.New(clusters, compute.New(b.db)).Routes()...)
 		work = func(*jobs.Store) scheduler.Compute { return clusters }

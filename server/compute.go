@@ -24,7 +24,7 @@ const insideCA = "/run/wherry/ca"
 
 // newCompute makes the manager of this machine's clusters. Their sandboxes
 // reach us, and everything else, through the proxy.
-func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Store, trees cluster.Trees, proxy *egress.Proxy) *cluster.Manager {
+func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Store, trees cluster.Trees, proxy *egress.Proxy, volumes func() (map[string]string, error)) *cluster.Manager {
 	// A set-up that ends while the server runs is found by the next task.
 	var mu sync.Mutex
 	var env *environment.Environment
@@ -62,7 +62,8 @@ func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Sto
 			{Src: egress.Directory(cfg.State), Dst: insideCA, ReadOnly: true},
 			{Src: egress.Directory(cfg.State), Dst: egress.Directory(cfg.State), ReadOnly: true},
 		},
-		Env: egress.Env(info.ProxyURL, egress.Directory(cfg.State)),
+		Volumes: volumes,
+		Env:     egress.Env(info.ProxyURL, egress.Directory(cfg.State)),
 		Runtime: func(context.Context) (cluster.Runtime, error) {
 			e, err := open()
 			if err != nil {

@@ -3,7 +3,6 @@ package workspace
 import (
 	"context"
 	"io/fs"
-	"net/url"
 	"path"
 	"strings"
 
@@ -66,34 +65,6 @@ func (s *Service) VolumeFiles(ctx context.Context, volume, inside string) ([]fs.
 	defer p.Close()
 	list, err := p.List(p.name)
 	return list, blob.Error(err, "/Volumes/"+rest)
-}
-
-// external finds the place of an external volume's file in our own lake:
-// abfss://container@account.dfs.core.windows.net/path. Other stores are not
-// reached.
-func (s *Service) external(v *wherry.Securable, inside string) (*place, error) {
-	u, err := url.Parse(v.Location)
-	if err != nil {
-		return nil, wherry.Errorf(wherry.CodeInvalidState, "volume %s has the location %q, which is not valid", v.FullName(), v.Location)
-	}
-	account, ok := strings.CutSuffix(u.Hostname(), ".dfs.core.windows.net")
-	if u.Scheme != "abfss" || !ok || u.User == nil {
-		return nil, wherry.NotImplemented("reading and writing the external volume " + v.FullName() + " at " + v.Location)
-	}
-	top, err := blob.Clean(path.Join(account, u.User.Username(), u.Path))
-	if err != nil {
-		return nil, err
-	}
-	d, err := blob.Open(s.dir.Lake())
-	if err != nil {
-		return nil, err
-	}
-	container := path.Join(account, u.User.Username())
-	if ok, err := isDir(d, container); err != nil || !ok {
-		d.Close()
-		return nil, wherry.Errorf(wherry.CodeDoesNotExist, "The container of volume %s does not exist here: %s", v.FullName(), v.Location)
-	}
-	return &place{Dir: d, name: path.Join(top, inside), top: top}, nil
 }
 
 // dbfs finds the place of a DBFS path: /a, dbfs:/a, /dbfs/a, or one in a volume.

@@ -132,10 +132,28 @@ func (s *Store) remove(tx *store.Tx, n *wherry.Securable) error {
 
 // ManagedVolumes calls fn with each managed volume.
 func (s *Store) ManagedVolumes(ctx context.Context, fn func(*wherry.Securable) error) error {
-	var list []*wherry.Securable
-	err := s.db.Read(ctx, func(tx *store.Tx) error {
+	list, err := s.volumes(ctx, wherry.Managed)
+	if err != nil {
+		return err
+	}
+	for _, v := range list {
+		if err := fn(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ExternalVolumes lists the external volumes.
+func (s *Store) ExternalVolumes(ctx context.Context) ([]*wherry.Securable, error) {
+	return s.volumes(ctx, wherry.External)
+}
+
+func (s *Store) volumes(ctx context.Context, kind string) (list []*wherry.Securable, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		list = nil
 		var ids []string
-		err := tx.Each(`SELECT id FROM securable WHERE kind = 'VOLUME' AND table_type = 'MANAGED'`, nil, func(scan func(...any) error) error {
+		err := tx.Each(`SELECT id FROM securable WHERE kind = 'VOLUME' AND table_type = $1`, []any{kind}, func(scan func(...any) error) error {
 			var id string
 			err := scan(&id)
 			ids = append(ids, id)
@@ -153,13 +171,5 @@ func (s *Store) ManagedVolumes(ctx context.Context, fn func(*wherry.Securable) e
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for _, v := range list {
-		if err := fn(v); err != nil {
-			return err
-		}
-	}
-	return nil
+	return list, err
 }
