@@ -62,15 +62,7 @@ func (s *Service) blobProperties(w http.ResponseWriter, r *http.Request, q *requ
 }
 
 func (s *Service) deleteBlob(w http.ResponseWriter, r *http.Request, q *request) error {
-	name := s.lake.name(q, q.path)
-	e, err := s.lake.stat(name)
-	if err != nil {
-		return err
-	}
-	if err := check(r, e); err != nil {
-		return err
-	}
-	err = s.lake.root.Remove(name)
+	err := s.lake.remove(s.lake.name(q, q.path), false, conditions(r))
 	if errors.Is(err, unix.ENOTEMPTY) {
 		return conflict("DirectoryIsNotEmpty", "This operation is not permitted on a non-empty directory.")
 	}
@@ -78,7 +70,7 @@ func (s *Service) deleteBlob(w http.ResponseWriter, r *http.Request, q *request)
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)
-	return s.lake.dropStaged(name)
+	return nil
 }
 
 // putBlob writes a whole block blob. delta-rs commits with If-None-Match: *,
@@ -104,22 +96,21 @@ func (s *Service) putBlob(w http.ResponseWriter, r *http.Request, q *request) er
 
 func (s *Service) writeBlob(w http.ResponseWriter, r *http.Request, q *request, fill func(*os.File) error) error {
 	name := s.lake.name(q, q.path)
-	e, err := s.lake.stat(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	exists := conflict("BlobAlreadyExists", "The specified blob already exists.")
 	exclusive := r.Header.Get("If-None-Match") == "*"
-	if exclusive && e != nil {
-		return exists
+	ok := func(e *entry) error {
+		switch {
+		case exclusive && e != nil:
+			return exists
+		case e != nil && e.IsDir():
+			return unix.EISDIR
+		}
+		return check(r, e)
 	}
-	if e != nil && e.IsDir() {
-		return unix.EISDIR
-	}
-	if err := check(r, e); err != nil {
+	if _, err := s.lake.now(name, ok); err != nil { // before the body is read; asked again when it is
 		return err
 	}
-	e, err = s.lake.create(name, exclusive, func(f *os.File) (m meta, err error) {
+	e, err := s.lake.create(name, exclusive, ok, func(f *os.File) (m meta, err error) {
 		setProperties(&m, r)
 		return m, fill(f)
 	})
@@ -148,7 +139,7 @@ func (s *Service) putBlock(w http.ResponseWriter, r *http.Request, q *request) e
 	if err := s.lake.root.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	_, err := s.lake.create(blockName(dir, id), false, func(f *os.File) (meta, error) {
+	_, err := s.lake.create(blockName(dir, id), false, anything, func(f *os.File) (meta, error) {
 		_, err := io.Copy(f, r.Body)
 		return meta{}, err
 	})

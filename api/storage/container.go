@@ -36,7 +36,7 @@ func (s *Service) container(w http.ResponseWriter, r *http.Request, q *request) 
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	case q.method == http.MethodPatch || q.method == http.MethodPut && query.Get("comp") == "metadata":
-		e, err = s.lake.change(name, func(m *meta) { setProperties(m, r) })
+		e, err = s.lake.change(name, anything, func(m *meta) { setProperties(m, r) })
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (s *Service) createContainer(w http.ResponseWriter, r *http.Request, q *req
 	if err != nil {
 		return err
 	}
-	e, err := s.lake.change(name, func(m *meta) { setProperties(m, r) })
+	e, err := s.lake.change(name, anything, func(m *meta) { setProperties(m, r) })
 	if err != nil {
 		return err
 	}

@@ -85,22 +85,95 @@ func statFile(f *os.File) (*entry, error) {
 	return e, err
 }
 
+// allow is a request's conditions on what is there, nil for nothing. It is asked
+// with mu held, so that nobody changes it before the write.
+type allow func(*entry) error
+
+// anything is no condition.
+func anything(*entry) error { return nil }
+
+// now returns what is at name, or nil, if it is allowed to be there.
+func (l *lake) now(name string, ok allow) (*entry, error) {
+	e, err := l.stat(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return e, ok(e)
+}
+
 // change edits the metadata of an entry and raises its counter.
-func (l *lake) change(name string, edit func(*meta)) (*entry, error) {
+func (l *lake) change(name string, ok allow, edit func(*meta)) (*entry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.edit(name, ok, edit)
+}
+
+func (l *lake) edit(name string, ok allow, edit func(*meta)) (*entry, error) {
 	f, err := l.root.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	e, err := statFile(f)
+	if err == nil {
+		err = ok(e)
+	}
 	if err != nil {
 		return nil, err
 	}
 	e.Changes++
 	edit(&e.meta)
 	return e, setMeta(f, e.meta)
+}
+
+// makeDir makes a directory, or changes the one that is there.
+func (l *lake) makeDir(name string, ok allow, edit func(*meta)) (*entry, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := l.now(name, ok); err != nil {
+		return nil, err
+	}
+	if err := l.root.MkdirAll(name, 0o755); err != nil {
+		return nil, err
+	}
+	return l.edit(name, anything, edit)
+}
+
+// remove removes a file, or a directory with all in it if recursive, and what
+// was appended to it.
+func (l *lake) remove(name string, recursive bool, ok allow) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, err := l.stat(name)
+	if err == nil {
+		err = ok(e)
+	}
+	switch {
+	case err != nil:
+		return err
+	case recursive:
+		err = l.root.RemoveAll(name)
+	default:
+		err = l.root.Remove(name)
+	}
+	if err != nil {
+		return err
+	}
+	return l.dropStaged(name)
+}
+
+// move renames if ok allows what is at both names, and returns what was moved.
+func (l *lake) move(from, to string, noReplace bool, ok func(src, dst *entry) error) (*entry, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	src, err := l.stat(from)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.now(to, func(dst *entry) error { return ok(src, dst) }); err != nil {
+		return nil, err
+	}
+	return src, l.rename(from, to, noReplace)
 }
 
 func setMeta(f *os.File, m meta) error {
@@ -119,38 +192,50 @@ func setMeta(f *os.File, m meta) error {
 }
 
 // create makes a new, empty file under a temporary name for fill to write, and
-// gives it its name when it is whole. With noReplace an existing target is an
-// fs.ErrExist and stays.
-func (l *lake) create(name string, noReplace bool, fill func(*os.File) (meta, error)) (*entry, error) {
-	dir, base := path.Split(name)
-	if err := l.root.MkdirAll(path.Clean(dir), 0o755); err != nil {
-		return nil, err
-	}
-	if err := l.root.MkdirAll(".staging", 0o700); err != nil {
-		return nil, err
-	}
-	temp := path.Join(".staging", requestID())
-	f, err := l.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
+// gives it its name when it is whole and ok allows what is there. With noReplace
+// an existing target is an fs.ErrExist and stays.
+func (l *lake) create(name string, noReplace bool, ok allow, fill func(*os.File) (meta, error)) (*entry, error) {
+	temp, e, err := l.write(name, fill)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	m, err := fill(f)
-	if err == nil {
-		err = errors.Join(ignoreUnsupported(setMeta(f, m)), f.Sync())
-	}
-	var e *entry
-	if err == nil {
-		e, err = statFile(f)
-	}
-	if err == nil {
-		err = l.rename(temp, path.Join(dir, base), noReplace)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err = l.now(name, ok); err == nil {
+		err = l.rename(temp, name, noReplace)
 	}
 	if err != nil {
 		_ = l.root.Remove(temp)
 		return nil, err
 	}
 	return e, nil
+}
+
+// write writes a file that is to be at name, and returns where it is till then.
+func (l *lake) write(name string, fill func(*os.File) (meta, error)) (temp string, e *entry, err error) {
+	if err := l.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return "", nil, err
+	}
+	if err := l.root.MkdirAll(".staging", 0o700); err != nil {
+		return "", nil, err
+	}
+	temp = path.Join(".staging", requestID())
+	f, err := l.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
+	if err != nil {
+		return "", nil, err
+	}
+	defer f.Close()
+	m, err := fill(f)
+	if err == nil {
+		err = errors.Join(ignoreUnsupported(setMeta(f, m)), f.Sync())
+	}
+	if err == nil {
+		e, err = statFile(f)
+	}
+	if err != nil {
+		_ = l.root.Remove(temp)
+	}
+	return temp, e, err
 }
 
 func ignoreUnsupported(err error) error {
@@ -214,11 +299,15 @@ func (l *lake) append(name string, position int64, body io.Reader) (int64, error
 // dropStaged forgets appended bytes that were not flushed.
 func (l *lake) dropStaged(name string) error { return l.root.RemoveAll(l.stagingDir(name)) }
 
-// flush joins the staged bytes up to position to the file at name.
-func (l *lake) flush(name string, position int64, edit func(*meta)) (*entry, error) {
+// flush joins the staged bytes up to position to the file at name. What is
+// staged beyond it stays only if retain says so.
+func (l *lake) flush(name string, position int64, retain bool, ok allow, edit func(*meta)) (*entry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e, err := l.stat(name)
+	if err == nil {
+		err = ok(e)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -232,14 +321,42 @@ func (l *lake) flush(name string, position int64, edit func(*meta)) (*entry, err
 	e.Changes++
 	edit(&e.meta)
 	if e.Size() == 0 && len(pieces) > 0 { // the usual case: appears whole, in one rename
-		e, err = l.create(name, false, func(f *os.File) (meta, error) { return e.meta, l.join(f, pieces) })
+		e, err = l.replace(name, e.meta, pieces)
 	} else {
 		e, err = l.extend(name, e, pieces)
 	}
 	if err != nil {
 		return nil, err
 	}
+	if retain {
+		return e, l.dropBefore(name, position)
+	}
 	return e, l.dropStaged(name)
+}
+
+func (l *lake) replace(name string, m meta, pieces []string) (*entry, error) {
+	temp, e, err := l.write(name, func(f *os.File) (meta, error) { return m, l.join(f, pieces) })
+	if err != nil {
+		return nil, err
+	}
+	return e, l.rename(temp, name, false)
+}
+
+// dropBefore forgets the appended bytes that are in the file by now.
+func (l *lake) dropBefore(name string, position int64) error {
+	dir := l.stagingDir(name)
+	staged, err := fs.ReadDir(l.root.FS(), dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, s := range staged {
+		if from, err := strconv.ParseInt(s.Name(), 10, 64); err == nil && from < position {
+			if err := l.root.Remove(path.Join(dir, s.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (l *lake) extend(name string, e *entry, pieces []string) (*entry, error) {

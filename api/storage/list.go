@@ -226,7 +226,7 @@ func (s *Service) setAccessRecursive(w http.ResponseWriter, r *http.Request, q *
 		} else {
 			files++
 		}
-		_, err := s.lake.change(s.lake.name(q, p), func(m *meta) { setAccess(m, r) })
+		_, err := s.lake.change(s.lake.name(q, p), anything, func(m *meta) { setAccess(m, r) })
 		return err
 	}
 	e, err := s.lake.stat(s.lake.name(q, q.path))

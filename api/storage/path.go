@@ -67,40 +67,39 @@ func check(r *http.Request, e *entry) error {
 	return nil
 }
 
+// conditions are those of the request on what is there.
+func conditions(r *http.Request) allow {
+	return func(e *entry) error { return check(r, e) }
+}
+
 func (s *Service) createPath(w http.ResponseWriter, r *http.Request, q *request) error {
 	name := s.lake.name(q, q.path)
-	e, err := s.lake.stat(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	exclusive := r.Header.Get("If-None-Match") == "*"
-	if e != nil && exclusive {
-		return pathExists(e)
+	var wantDir bool
+	var was *entry
+	ok := func(e *entry) error {
+		if was = e; e != nil && (exclusive || e.IsDir() != wantDir) {
+			return pathExists(e)
+		}
+		return check(r, e)
 	}
-	if err := check(r, e); err != nil {
-		return err
-	}
+	edit := func(m *meta) { setProperties(m, r); setAccess(m, r) }
+	var e *entry
+	var err error
 	switch r.URL.Query().Get("resource") {
 	case "directory":
-		if e != nil && !e.IsDir() {
-			return pathExists(e)
-		}
-		if err = s.lake.root.MkdirAll(name, 0o755); err == nil {
-			e, err = s.lake.change(name, func(m *meta) { setProperties(m, r); setAccess(m, r) })
-		}
+		wantDir = true
+		e, err = s.lake.makeDir(name, ok, edit)
 	case "file":
-		if e != nil && e.IsDir() {
-			return pathExists(e)
+		e, err = s.lake.create(name, exclusive, ok, func(*os.File) (m meta, err error) { edit(&m); return m, nil })
+		if err == nil {
+			err = s.lake.dropStaged(name)
 		}
-		if err := s.lake.dropStaged(name); err != nil {
-			return err
-		}
-		e, err = s.lake.create(name, exclusive, func(*os.File) (m meta, err error) { setProperties(&m, r); setAccess(&m, r); return m, nil })
 	default:
 		return badRequest("InvalidQueryParameterValue", "resource must be file or directory")
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return pathExists(e)
+		return pathExists(was)
 	}
 	if err != nil {
 		return err
@@ -134,32 +133,19 @@ func (s *Service) renamePath(w http.ResponseWriter, r *http.Request, q *request)
 	if strings.HasPrefix(to+"/", from+"/") || !strings.Contains(q.source, "/") {
 		return conflict("InvalidRenameSourcePath", "The source directory cannot be the same as the destination directory, nor can the destination be a subdirectory of the source directory.")
 	}
-	src, err := s.lake.stat(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &Error{Status: http.StatusNotFound, Code: "SourcePathNotFound", Message: "The source path for a rename operation does not exist."}
-	}
-	if err != nil {
-		return err
-	}
-	if match := r.Header.Get("x-ms-source-if-match"); match != "" && !sameTag(match, src) {
-		return &Error{Status: http.StatusPreconditionFailed, Code: "SourceConditionNotMet", Message: "The source condition specified using HTTP conditional header(s) is not met."}
-	}
 	if _, err := s.lake.stat(path.Dir(to)); err != nil {
 		return &Error{Status: http.StatusNotFound, Code: "RenameDestinationParentPathNotFound", Message: "The parent directory of the destination path does not exist."}
 	}
-	dst, err := s.lake.stat(to)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	exclusive := r.Header.Get("If-None-Match") == "*"
-	exists := conflict("PathAlreadyExists", "The specified path already exists.")
-	if dst != nil && (exclusive || dst.IsDir() != src.IsDir()) {
-		return exists
-	}
-	if err := check(r, dst); err != nil {
-		return err
-	}
-	err = s.lake.rename(from, to, exclusive)
+	src, err := s.lake.move(from, to, exclusive, func(src, dst *entry) error {
+		if match := r.Header.Get("x-ms-source-if-match"); match != "" && !sameTag(match, src) {
+			return &Error{Status: http.StatusPreconditionFailed, Code: "SourceConditionNotMet", Message: "The source condition specified using HTTP conditional header(s) is not met."}
+		}
+		if dst != nil && (exclusive || dst.IsDir() != src.IsDir()) {
+			return conflict("PathAlreadyExists", "The specified path already exists.")
+		}
+		return check(r, dst)
+	})
 	switch {
 	case errors.Is(err, fs.ErrExist), errors.Is(err, unix.ENOTEMPTY):
 		return conflict("DestinationPathAlreadyExists", "The specified destination path already exists.")
@@ -189,7 +175,7 @@ func (s *Service) appendData(w http.ResponseWriter, r *http.Request, q *request)
 		return err
 	}
 	if r.URL.Query().Get("flush") == "true" {
-		e, err := s.lake.flush(name, position+n, func(m *meta) { setProperties(m, r) })
+		e, err := s.lake.flush(name, position+n, retains(r), anything, func(m *meta) { setProperties(m, r) })
 		if err != nil {
 			return err
 		}
@@ -201,20 +187,17 @@ func (s *Service) appendData(w http.ResponseWriter, r *http.Request, q *request)
 	return nil
 }
 
+// retains tells whether appended bytes beyond a flush's position stay: clients
+// that append ahead of their flushes ask for it.
+func retains(r *http.Request) bool { return r.URL.Query().Get("retainUncommittedData") == "true" }
+
 func (s *Service) flushData(w http.ResponseWriter, r *http.Request, q *request) error {
 	position, err := strconv.ParseInt(r.URL.Query().Get("position"), 10, 64)
 	if err != nil || position < 0 {
 		return badRequest("InvalidQueryParameterValue", "position is missing or not a number")
 	}
 	name := s.lake.name(q, q.path)
-	e, err := s.lake.stat(name)
-	if err != nil {
-		return err
-	}
-	if err := check(r, e); err != nil {
-		return err
-	}
-	e, err = s.lake.flush(name, position, func(m *meta) { setProperties(m, r) })
+	e, err := s.lake.flush(name, position, retains(r), conditions(r), func(m *meta) { setProperties(m, r) })
 	if err != nil {
 		return err
 	}
@@ -226,14 +209,7 @@ func (s *Service) flushData(w http.ResponseWriter, r *http.Request, q *request) 
 }
 
 func (s *Service) changePath(w http.ResponseWriter, r *http.Request, q *request, edit func(*meta)) error {
-	name := s.lake.name(q, q.path)
-	e, err := s.lake.stat(name)
-	if err == nil {
-		err = check(r, e)
-	}
-	if err == nil {
-		e, err = s.lake.change(name, edit)
-	}
+	e, err := s.lake.change(s.lake.name(q, q.path), conditions(r), edit)
 	if err != nil {
 		return err
 	}
@@ -263,19 +239,7 @@ func (s *Service) pathStatus(w http.ResponseWriter, r *http.Request, q *request)
 }
 
 func (s *Service) deletePath(w http.ResponseWriter, r *http.Request, q *request) error {
-	name := s.lake.name(q, q.path)
-	e, err := s.lake.stat(name)
-	if err != nil {
-		return err
-	}
-	if err := check(r, e); err != nil {
-		return err
-	}
-	if r.URL.Query().Get("recursive") == "true" {
-		err = s.lake.root.RemoveAll(name)
-	} else {
-		err = s.lake.root.Remove(name)
-	}
+	err := s.lake.remove(s.lake.name(q, q.path), r.URL.Query().Get("recursive") == "true", conditions(r))
 	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist) {
 		return conflict("DirectoryNotEmpty", "The recursive query parameter value must be true to delete a non-empty directory.")
 	}
@@ -283,7 +247,7 @@ func (s *Service) deletePath(w http.ResponseWriter, r *http.Request, q *request)
 		return err
 	}
 	w.WriteHeader(http.StatusOK)
-	return s.lake.dropStaged(name)
+	return nil
 }
 
 func writeJSON(w http.ResponseWriter, v any) error {
