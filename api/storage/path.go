@@ -81,7 +81,10 @@ func (s *Service) createPath(w http.ResponseWriter, r *http.Request, q *request)
 		if was = e; e != nil && (exclusive || e.IsDir() != wantDir) {
 			return pathExists(e)
 		}
-		return check(r, e)
+		if err := check(r, e); err != nil {
+			return err
+		}
+		return s.lake.dropStaged(name)
 	}
 	edit := func(m *meta) { setProperties(m, r); setAccess(m, r) }
 	var e *entry
@@ -92,9 +95,6 @@ func (s *Service) createPath(w http.ResponseWriter, r *http.Request, q *request)
 		e, err = s.lake.makeDir(name, ok, edit)
 	case "file":
 		e, err = s.lake.create(name, exclusive, ok, func(*os.File) (m meta, err error) { edit(&m); return m, nil })
-		if err == nil {
-			err = s.lake.dropStaged(name)
-		}
 	default:
 		return badRequest("InvalidQueryParameterValue", "resource must be file or directory")
 	}

@@ -6,7 +6,7 @@ import os
 import sys
 
 from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from azure.storage.filedatalake import DataLakeServiceClient
 
 svc = DataLakeServiceClient(sys.argv[1], credential=sys.argv[2])
@@ -48,6 +48,25 @@ assert h.download_file().readall() == big
 h.append_data(b"tail", len(big))
 h.flush_data(len(big) + 4)
 assert h.get_file_properties().size == len(big) + 4
+r = fs.get_file_client("retained.bin")
+r.create_file()
+for at, piece in ((0, b"one"), (3, b"two"), (6, b"three")):
+    r.append_data(piece, at)
+r.flush_data(3, retain_uncommitted_data=True)
+assert r.download_file().readall() == b"one"
+r.flush_data(6, retain_uncommitted_data=True)
+r.append_data(b"four", 11)
+r.flush_data(15)
+assert r.download_file().readall() == b"onetwothreefour"
+r.append_data(b"five", 15)
+r.append_data(b"six", 19)
+r.flush_data(19)
+try:
+    r.flush_data(22)
+    raise SystemExit("bytes that a flush left out are still there")
+except HttpResponseError as e:
+    assert e.status_code == 400, e
+r.delete_file()
 e = fs.get_file_client("empty")
 e.create_file()
 assert e.download_file().readall() == b""
