@@ -64,6 +64,8 @@ type Config struct {
 	Runtime func(context.Context) (Runtime, error)
 	// Overlay returns a folder with libraries for one task.
 	Overlay func(ctx context.Context, requirements, wheels []string) (string, error)
+	// Secret returns a secret's value to one who may read it.
+	Secret func(ctx context.Context, workspaceID int64, scope, key string, reader wherry.Principal) (string, error)
 	// Serve is given the sockets on which agents' boxes listen for us, by name.
 	Serve func(name string, l net.Listener)
 	// Executable is what agents run, "" for this process's own.

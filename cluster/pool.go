@@ -141,6 +141,9 @@ func (m *Manager) acquireJobCluster(ctx context.Context, r *run) (*remote, strin
 		ID: newID(), WorkspaceID: r.WorkspaceID, Name: fmt.Sprintf("job-%d-run-%d-%s", r.JobID, r.JobRunID, key), Source: wherry.ClusterSourceJob,
 		Owner: r.RunAs, JobRunID: r.JobRunID, Key: key, State: wherry.ClusterPending, Spec: r.NewCluster,
 	}
+	if spec, err = m.withSecrets(ctx, c, spec); err != nil {
+		return nil, "", err
+	}
 	s, notes, err := m.shape(c.WorkspaceID, c.Owner, spec)
 	if err != nil {
 		return nil, "", err
@@ -203,11 +206,7 @@ func (m *Manager) ensure(ctx context.Context, r *run, c wherry.Cluster, spec Spe
 	if r == nil && c.State == wherry.ClusterTerminated {
 		return nil, nil
 	}
-	s, notes, err := m.shape(c.WorkspaceID, c.Owner, spec)
-	if err != nil {
-		return nil, err
-	}
-	agent, err := m.acquireAgent(ctx, r, s, c.ID, notes)
+	agent, notes, err := m.agentOf(ctx, r, c, spec)
 	if err != nil {
 		c.State, c.Message, c.ReasonCode, c.ReasonType = wherry.ClusterTerminated, err.Error(), "DRIVER_UNREACHABLE", "SERVICE_FAULT"
 		c.TerminatedAt = time.Now().UnixMilli()
@@ -223,6 +222,20 @@ func (m *Manager) ensure(ctx context.Context, r *run, c wherry.Cluster, spec Spe
 		return nil, err
 	}
 	return agent, nil
+}
+
+// agentOf takes or starts the agent of a cluster; notes are what differs from
+// what was asked for.
+func (m *Manager) agentOf(ctx context.Context, r *run, c wherry.Cluster, spec Spec) (agent *remote, notes []string, err error) {
+	if spec, err = m.withSecrets(ctx, c, spec); err != nil {
+		return nil, nil, err
+	}
+	s, notes, err := m.shape(c.WorkspaceID, c.Owner, spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	agent, err = m.acquireAgent(ctx, r, s, c.ID, notes)
+	return agent, notes, err
 }
 
 // release terminates a cluster; its agent is lent to the next.

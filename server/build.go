@@ -156,7 +156,7 @@ func (b *builder) work(ctx context.Context) error {
 	b.runs.BaseURL = b.info.URL
 	work := b.cfg.Compute
 	if work == nil {
-		clusters := newCompute(b.cfg, b.db, b.epoch, b.info, b.runs, b.deployed, b.sys.proxy,
+		clusters := newCompute(b.cfg, b.db, b.epoch, b.info, b.runs, b.deployed, b.sys.proxy, b.files,
 			func() (map[string]string, error) { return b.files.ExternalVolumes(ctx) })
 		b.clusters, b.lake.NewAccount = clusters, clusters.TellHosts
 		b.add(clusters.Run, computeapi.New(clusters, compute.New(b.db)).Routes()...)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/wherry-ml/wherry"
+	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
 	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/egress"
 	"github.com/wherry-ml/wherry/environment"
@@ -24,7 +25,7 @@ const insideCA = "/run/wherry/ca"
 
 // newCompute makes the manager of this machine's clusters. Their sandboxes
 // reach us, and everything else, through the proxy.
-func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Store, trees cluster.Trees, proxy *egress.Proxy, volumes func() (map[string]string, error)) *cluster.Manager {
+func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Store, trees cluster.Trees, proxy *egress.Proxy, files *workspaceapi.Service, volumes func() (map[string]string, error)) *cluster.Manager {
 	// A set-up that ends while the server runs is found by the next task.
 	var mu sync.Mutex
 	var env *environment.Environment
@@ -52,6 +53,7 @@ func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Sto
 	return cluster.New(cluster.Config{
 		State: cfg.State, Store: compute.New(db), Runs: runs, Trees: trees, Epoch: epoch, URL: info.URL,
 		Serve:      proxy.Serve,
+		Secret:     files.Secret,
 		Listen:     []string{"127.0.0.1:443", strings.TrimPrefix(info.ProxyURL, "http://")},
 		Hosts:      func() map[string]string { return egress.Hosts(egress.Accounts(cfg.State)) },
 		Proxy:      strings.TrimPrefix(info.ProxyURL, "http://"),

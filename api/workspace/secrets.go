@@ -113,6 +113,12 @@ func (s *Service) getSecret(ctx context.Context, in *secretInput) (*secretOutput
 	return &secretOutput{Key: in.Key, Value: base64.StdEncoding.EncodeToString(value)}, nil
 }
 
+// Secret returns a secret's value to one who may read its scope.
+func (s *Service) Secret(ctx context.Context, workspaceID int64, scope, key string, reader wherry.Principal) (string, error) {
+	value, err := s.store.GetSecret(ctx, s.key, workspaceID, scope, key, reader)
+	return string(value), err
+}
+
 type secretsOutput struct {
 	Secrets []store.Secret `json:"secrets,omitempty"`
 }
