@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wherry-ml/wherry/bundle/config"
+	"github.com/wherry-ml/wherry/cron"
 )
 
 // checkResources checks what the table of keys cannot say: keys that must be
@@ -66,11 +68,26 @@ func (c *jobCheck) run() {
 		c.dependencies(task, tasks)
 	}
 	c.cycle()
+	c.schedule()
 	if git := c.job.Field("git_source"); git != nil {
 		c.b.Problems.Errorf(git.At, "%s: git_source is not supported by wherry yet: the bundle's own files are deployed", c.path)
 	}
 	if a, b := c.job.Field("schedule"), c.job.Field("continuous"); a != nil && b != nil {
 		c.b.Problems.Errorf(b.At, "%s has both schedule and continuous: keep one", c.path)
+	}
+}
+
+// schedule reports a time or zone that is none.
+func (c *jobCheck) schedule() {
+	if v := c.job.Get("schedule", "quartz_cron_expression"); v != nil {
+		if _, err := cron.Parse(v.Text()); err != nil {
+			c.b.Problems.Errorf(v.At, "%s.schedule.quartz_cron_expression: %v", c.path, err)
+		}
+	}
+	if v := c.job.Get("schedule", "timezone_id"); v != nil {
+		if _, err := time.LoadLocation(v.Text()); err != nil || v.Text() == "Local" {
+			c.b.Problems.Errorf(v.At, "%s.schedule.timezone_id: %q is not a time zone (an IANA name such as Europe/London)", c.path, v.Text())
+		}
 	}
 }
 
