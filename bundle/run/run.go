@@ -288,20 +288,27 @@ func Tail(ctx context.Context, c *client.Client, id int64, out io.Writer, live b
 	return r, nil
 }
 
-// lines prints a line for each change of a task.
+// lines prints a line for each change of a task; what its message has said
+// already is not said again.
 func lines(out io.Writer) func(*Result) {
-	seen := map[string]string{}
+	seen, said := map[string]string{}, map[string]bool{}
 	return func(r *Result) {
 		for _, t := range r.Tasks {
-			state := t.Word() + " " + t.Message
-			if terminal(t.LifeCycle) {
-				state = t.Word() + " " + Duration(t.SetupMS+t.ExecutionMS)
+			var news []string
+			for note := range strings.SplitSeq(t.Message, "; ") {
+				if key := t.Key + " " + note; note != "" && !said[key] && !terminal(t.LifeCycle) {
+					said[key] = true
+					news = append(news, note)
+				}
 			}
-			if seen[t.Key] == state || t.LifeCycle == "BLOCKED" && seen[t.Key] == "" {
+			if terminal(t.LifeCycle) {
+				news = []string{Duration(t.SetupMS + t.ExecutionMS)}
+			}
+			if seen[t.Key] == t.Word() && (len(news) == 0 || terminal(t.LifeCycle)) || t.LifeCycle == "BLOCKED" && seen[t.Key] == "" {
 				continue
 			}
-			seen[t.Key] = state
-			fmt.Fprintf(out, "%s %s: %s\n", time.Now().Format("15:04:05"), t.Key, strings.TrimSpace(state))
+			seen[t.Key] = t.Word()
+			fmt.Fprintf(out, "%s %s: %s\n", time.Now().Format("15:04:05"), t.Key, strings.TrimSpace(t.Word()+" "+strings.Join(news, "; ")))
 		}
 	}
 }

@@ -1,0 +1,36 @@
+package run
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// A line for each change; what was said of a task is said once.
+func TestLines(t *testing.T) {
+	var out strings.Builder
+	show := lines(&out)
+	for _, task := range []Task{
+		{LifeCycle: "BLOCKED"},
+		{LifeCycle: "PENDING"},
+		{LifeCycle: "PENDING", Message: "4 cores are capped at 2; starting compute"},
+		{LifeCycle: "RUNNING", Message: "4 cores are capped at 2"},
+		{LifeCycle: "RUNNING", Message: "4 cores are capped at 2; starting Spark"},
+		{LifeCycle: "RUNNING", Message: "4 cores are capped at 2"},
+		{LifeCycle: "TERMINATED", State: "SUCCESS", Message: "", ExecutionMS: 2000},
+		{LifeCycle: "TERMINATED", State: "SUCCESS", Message: "", ExecutionMS: 2000},
+	} {
+		task.Key = "a"
+		show(&Result{Tasks: []Task{task}})
+	}
+	got := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d `).ReplaceAllString(out.String(), "")
+	want := `a: PENDING
+a: PENDING 4 cores are capped at 2; starting compute
+a: RUNNING
+a: RUNNING starting Spark
+a: SUCCESS 2.0 s
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
