@@ -40,10 +40,11 @@ type trackingFlags struct {
 func mlflowServeCommand() *cobra.Command {
 	f := &trackingFlags{}
 	c := &cobra.Command{
-		Use:   "serve",
-		Short: "Run an MLflow tracking server and registry, without sign-in, on this machine only",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return f.run(c) },
+		Use:     "serve",
+		Aliases: []string{"server"}, // what the mlflow command calls it
+		Short:   "Run an MLflow tracking server and registry, without sign-in, on this machine only",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
 	c.Flags().StringVar(&f.host, "host", "127.0.0.1", "loopback address to listen on")
 	c.Flags().IntVar(&f.port, "port", 5000, "port to listen on, 0 for any free one")
