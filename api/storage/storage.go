@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"os"
 	"time"
@@ -33,7 +32,6 @@ type Service struct {
 	bearer Bearer
 	lake   *lake
 	master []byte // account keys are derived from it
-	audit  *slog.Logger
 	// NewAccount, if set, is called when there is a new account, before its
 	// maker is told.
 	NewAccount func(context.Context)
@@ -49,7 +47,7 @@ func New(db *store.DB, dir state.Dir, bearer Bearer) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{store: accounts.New(db), bearer: bearer, lake: &lake{root: root}, master: master, audit: slog.Default()}, nil
+	return &Service{store: accounts.New(db), bearer: bearer, lake: &lake{root: root}, master: master}, nil
 }
 
 func masterKey(name string) ([]byte, error) {
