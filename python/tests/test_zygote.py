@@ -12,12 +12,27 @@ from pathlib import Path
 import pytest
 from conftest import Zygote
 
+from wherry_runtime import keeper
+
 FACTS = """
 import os, sys, json
 print(json.dumps({"argv": sys.argv, "file": "__file__" in globals(), "cwd": os.getcwd(), "name": __name__,
   "path": sys.path[:2], "names": sorted(n for n in ("spark", "sc", "dbutils", "display", "get_ipython") if n in globals()),
   "secret": "SECRET" in os.environ, "host": os.environ.get("DATABRICKS_HOST"), "stdin": sys.stdin.read()}))
 """
+
+
+def test_nothing_to_receive() -> None:
+    """Of two spares that see a request, the slower one must not wait for the next."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        with pytest.raises(BlockingIOError):
+            keeper.receive_at_once(ours)
+        socket.send_fds(theirs, [b"request"], [0, 1])
+        data, fds = keeper.receive_at_once(ours)
+        assert data == b"request" and len(fds) == 2
+        for fd in fds:
+            os.close(fd)
 
 
 def test_script(zygote: Zygote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ task's control socket and reports how the process ended."""
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import select
@@ -68,7 +69,7 @@ def _take(zygote: socket.socket, link: socket.socket, worker: socket.socket) -> 
         if worker in ready:
             os._exit(71)
         try:
-            data, fds, _, _ = socket.recv_fds(zygote, MAX_MESSAGE, 8, socket.MSG_DONTWAIT)
+            data, fds = receive_at_once(zygote)
         except BlockingIOError:
             continue  # Another spare was faster.
         if not data:
@@ -78,6 +79,17 @@ def _take(zygote: socket.socket, link: socket.socket, worker: socket.socket) -> 
             os.set_inheritable(fd, False)
         _answer(link, b"taken")
         return data, list(fds)
+
+
+def receive_at_once(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """A message with its descriptors. Raises BlockingIOError if there is none:
+    socket.recv_fds would wait for one, as it forgets its flags."""
+    fds = array.array("i")
+    data, ancillary, _, _ = sock.recvmsg(MAX_MESSAGE, socket.CMSG_LEN(8 * fds.itemsize), socket.MSG_DONTWAIT)
+    for level, kind, found in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(found[: len(found) - len(found) % fds.itemsize])
+    return data, list(fds)
 
 
 def _answer(link: socket.socket, word: bytes) -> None:
