@@ -59,8 +59,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     door = deep / "workers"
     monkeypatch.setenv("WHERRY_SPARK_DAEMON", str(door))
     zygote = Zygote("light")
-    task = zygote.script(tmp_path / "s.py", "print(1)")
-    assert task.end()["exit"] == 0
+    zygote.wait("ready", True)
 
     def start(*folders: Path) -> Daemon:
         return Daemon(door, os.pathsep.join([*map(str, folders), str(SOURCES)]), zygote.process.pid)
