@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import SOURCES, Zygote
 
-pytest.importorskip("pyspark")
+from wherry_runtime import spark_daemon
 
 
 class Daemon:
@@ -99,3 +99,12 @@ def test_no_zygote(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "none", str(SOURCES))
     assert daemon.worker() == daemon.process.pid
     assert "workers without preloaded libraries" in daemon.end()
+
+
+def test_silent_zygote(tmp_path: Path) -> None:
+    """One that takes the request and says nothing is not waited for."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / "door"))
+        listener.listen()
+        with pytest.raises(TimeoutError):
+            spark_daemon.ask(str(tmp_path / "door"), ["pyspark.worker"], patience=0.01)

@@ -28,6 +28,8 @@ from wherry_runtime import isolation, task
 SOCKET = "WHERRY_SPARK_DAEMON"
 _DAEMON = "pyspark.daemon"
 _MAX_MESSAGE = 1 << 20
+_PATIENCE = 20.0
+"""Seconds for the zygote's answer: it may be importing something large."""
 
 
 @contextlib.contextmanager
@@ -162,11 +164,14 @@ def _receive(link: socket.socket) -> tuple[dict[str, Any], list[int]]:
     return json.loads(data), list(fds)
 
 
-def ask(path: str, args: list[str]) -> tuple[int, socket.socket]:
+def ask(path: str, args: list[str], patience: float = _PATIENCE) -> tuple[int, socket.socket]:
     """Have the zygote at path fork a daemon with this process's streams and
     environment. Returns its pid, and the socket that ends with it. Raises
-    OSError if there is no zygote, RuntimeError if it may not be used."""
+    OSError if there is no zygote or it says nothing in time: a fork that it
+    makes later finds nobody to tell its pid, and ends. Raises RuntimeError if
+    it may not be used."""
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    link.settimeout(patience)
     with _short(path) as name:
         link.connect(name)
     data = json.dumps({"args": args, "env": dict(os.environ), "cwd": os.getcwd()}).encode()
@@ -176,6 +181,7 @@ def ask(path: str, args: list[str]) -> tuple[int, socket.socket]:
         answer = lines.readline().strip()
     if not answer.isdecimal():
         raise RuntimeError(answer or "the zygote ended")
+    link.settimeout(None)
     return int(answer), link
 
 
