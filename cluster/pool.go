@@ -141,10 +141,7 @@ func (m *Manager) acquireJobCluster(ctx context.Context, r *run) (*remote, strin
 		ID: newID(), WorkspaceID: r.WorkspaceID, Name: fmt.Sprintf("job-%d-run-%d-%s", r.JobID, r.JobRunID, key), Source: wherry.ClusterSourceJob,
 		Owner: r.RunAs, JobRunID: r.JobRunID, Key: key, State: wherry.ClusterPending, Spec: r.NewCluster,
 	}
-	if spec, err = m.withSecrets(ctx, c, spec); err != nil {
-		return nil, "", err
-	}
-	s, notes, err := m.shape(c.WorkspaceID, c.Owner, spec)
+	s, notes, err := m.shapeOf(ctx, c, spec)
 	if err != nil {
 		return nil, "", err
 	}
@@ -227,10 +224,7 @@ func (m *Manager) ensure(ctx context.Context, r *run, c wherry.Cluster, spec Spe
 // agentOf takes or starts the agent of a cluster; notes are what differs from
 // what was asked for.
 func (m *Manager) agentOf(ctx context.Context, r *run, c wherry.Cluster, spec Spec) (agent *remote, notes []string, err error) {
-	if spec, err = m.withSecrets(ctx, c, spec); err != nil {
-		return nil, nil, err
-	}
-	s, notes, err := m.shape(c.WorkspaceID, c.Owner, spec)
+	s, notes, err := m.shapeOf(ctx, c, spec)
 	if err != nil {
 		return nil, nil, err
 	}

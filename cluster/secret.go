@@ -13,15 +13,16 @@ import (
 // spark_env_vars; it may be a part of the value.
 var secretReference = regexp.MustCompile(`\{\{\s*secrets/([^/{}\s]+)/([^/{}\s]+)\s*\}\}`)
 
-// withSecrets puts the values of secrets where a cluster's settings refer to
-// them, as its owner may read them.
-func (m *Manager) withSecrets(ctx context.Context, c wherry.Cluster, spec Spec) (Spec, error) {
-	var err error
+// shapeOf is the shape of a cluster that is about to start: with the values of
+// secrets where its settings refer to them, as its owner may read them.
+func (m *Manager) shapeOf(ctx context.Context, c wherry.Cluster, spec Spec) (s shape, notes []string, err error) {
 	if spec.SparkConf, err = m.revealed(ctx, c, "spark_conf", spec.SparkConf); err != nil {
-		return spec, err
+		return s, nil, err
 	}
-	spec.Env, err = m.revealed(ctx, c, "spark_env_vars", spec.Env)
-	return spec, err
+	if spec.Env, err = m.revealed(ctx, c, "spark_env_vars", spec.Env); err != nil {
+		return s, nil, err
+	}
+	return m.shape(c.WorkspaceID, c.Owner, spec)
 }
 
 func (m *Manager) revealed(ctx context.Context, c wherry.Cluster, field string, values map[string]string) (map[string]string, error) {
