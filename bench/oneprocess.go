@@ -6,8 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"time"
 
+	"github.com/wherry-ml/wherry/bundle/run"
 	"github.com/wherry-ml/wherry/client"
 	"github.com/wherry-ml/wherry/state"
 )
@@ -55,46 +55,19 @@ func (b *bench) oneProcess(ctx context.Context, dir state.Dir, execution float64
 
 // runNotebook runs a notebook on a new cluster and reads what it exited with.
 func runNotebook(ctx context.Context, c *client.Client, path string, cluster json.RawMessage, out any) error {
-	var run struct {
+	var submitted struct {
 		ID int64 `json:"run_id"`
 	}
 	task := map[string]any{"task_key": "all", "new_cluster": cluster, "notebook_task": map[string]any{"notebook_path": path}}
-	if err := c.Do(ctx, "POST", "/api/2.2/jobs/runs/submit", map[string]any{"run_name": "one process", "tasks": []any{task}}, &run); err != nil {
+	if err := c.Do(ctx, "POST", "/api/2.2/jobs/runs/submit", map[string]any{"run_name": "one process", "tasks": []any{task}}, &submitted); err != nil {
 		return err
 	}
-	for {
-		var r struct {
-			State struct {
-				LifeCycle string `json:"life_cycle_state"`
-				Result    string `json:"result_state"`
-				Message   string `json:"state_message"`
-			} `json:"state"`
-			Tasks []struct {
-				RunID int64 `json:"run_id"`
-			} `json:"tasks"`
-		}
-		if err := c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/runs/get?run_id=%d", run.ID), nil, &r); err != nil {
-			return err
-		}
-		if r.State.Result != "" || r.State.LifeCycle == "INTERNAL_ERROR" {
-			var output struct {
-				Error    string `json:"error"`
-				Notebook struct {
-					Result string `json:"result"`
-				} `json:"notebook_output"`
-			}
-			if err := c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/runs/get-output?run_id=%d", r.Tasks[0].RunID), nil, &output); err != nil {
-				return err
-			}
-			if r.State.Result != "SUCCESS" {
-				return fmt.Errorf("%s: %+v: %s", path, r.State, output.Error)
-			}
-			return json.Unmarshal([]byte(output.Notebook.Result), out)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
+	r, err := run.Follow(ctx, c, submitted.ID, func(*run.Result) {})
+	if err != nil {
+		return err
 	}
+	if !r.Succeeded() {
+		return fmt.Errorf("%s: %s: %s", path, r.State, r.Tasks[0].Error)
+	}
+	return json.Unmarshal([]byte(r.Tasks[0].Output), out)
 }
