@@ -3,13 +3,11 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,7 +59,11 @@ func runDemo(c *cobra.Command, dir state.Dir, keep, asJSON bool) error {
 	}
 	say("server %s, state in %s", info.URL, dir)
 	if started && !keep {
-		defer stopServer(info)
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+			defer cancel()
+			_ = StopServer(ctx, info) // one that does not end goes on by itself
+		}()
 	}
 	d := &demo.Demo{State: dir, Environment: env, Client: server, Server: info, Say: say, Tail: func(ctx context.Context, id int64) (*run.Result, error) {
 		return tailRun(ctx, server, id, out)
@@ -86,17 +88,6 @@ func runDemo(c *cobra.Command, dir state.Dir, keep, asJSON bool) error {
 func tailRun(ctx context.Context, c *client.Client, id int64, out io.Writer) (*run.Result, error) {
 	f, ok := out.(*os.File)
 	return run.Tail(ctx, c, id, out, ok && term.IsTerminal(int(f.Fd())))
-}
-
-// stopServer ends the server that we started, and waits until it is gone.
-func stopServer(info client.Info) {
-	p, err := os.FindProcess(info.PID)
-	if err != nil || p.Signal(syscall.SIGTERM) != nil {
-		return
-	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && !errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone); {
-		time.Sleep(10 * time.Millisecond)
-	}
 }
 
 func printReport(out io.Writer, r *demo.Report) {

@@ -195,7 +195,7 @@ func (b *builder) serve(ctx context.Context) error {
 		return err
 	}
 	web := b.issuer.Around(mux)
-	b.sys.web = &http.Server{Handler: hostCheck(web), ReadHeaderTimeout: 30 * time.Second}
+	b.sys.web = &http.Server{Handler: api.OwnHosts(web), ReadHeaderTimeout: 30 * time.Second}
 	b.sys.storage = &http.Server{Handler: b.lake, ReadHeaderTimeout: 30 * time.Second}
 	b.sys.proxy.Handle(egress.Handlers{Web: b.sys.web.Handler, Workspace: web, Storage: b.lake, SignIn: b.issuer.Entra()})
 	return nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,23 +39,6 @@ func serve(ctx context.Context, s *http.Server, l net.Listener) error {
 		return err
 	}
 	return nil
-}
-
-// hostCheck refuses requests for a host name that is not ours: a page of
-// another site whose name was bound to 127.0.0.1 must not reach us.
-func hostCheck(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		ip := net.ParseIP(strings.Trim(host, "[]"))
-		if r.TLS == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			http.Error(w, `{"error_code":"PERMISSION_DENIED","message":"this host name is not served here"}`, http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 func health(w http.ResponseWriter, _ *http.Request) error {
