@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/wherry-ml/wherry/bundle/config"
 	"github.com/wherry-ml/wherry/cron"
@@ -85,8 +84,8 @@ func (c *jobCheck) schedule() {
 		}
 	}
 	if v := c.job.Get("schedule", "timezone_id"); v != nil {
-		if _, err := time.LoadLocation(v.Text()); err != nil || v.Text() == "Local" {
-			c.b.Problems.Errorf(v.At, "%s.schedule.timezone_id: %q is not a time zone (an IANA name such as Europe/London)", c.path, v.Text())
+		if _, err := cron.Zone(v.Text()); err != nil {
+			c.b.Problems.Errorf(v.At, "%s.schedule.timezone_id: %v", c.path, err)
 		}
 	}
 }

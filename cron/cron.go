@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Schedule is a parsed expression.
@@ -210,4 +211,13 @@ func (d *dayOfWeek) parse(part string) error {
 		return err
 	}
 	return span(part, 1, 7, dayNames, d.days.add)
+}
+
+// Zone returns a time zone by its IANA name.
+func Zone(name string) (*time.Location, error) {
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		return nil, fmt.Errorf("%q is not a time zone (an IANA name such as Europe/London)", name)
+	}
+	return zone, nil
 }

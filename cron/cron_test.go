@@ -115,3 +115,11 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestZone(t *testing.T) {
+	for name, ok := range map[string]bool{"Europe/London": true, "UTC": true, "Mars/Base": false, "Local": false, "../etc/passwd": false} {
+		if zone, err := Zone(name); (err == nil) != ok || ok && zone.String() != name {
+			t.Errorf("%s: %v, %v", name, zone, err)
+		}
+	}
+}

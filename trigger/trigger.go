@@ -182,7 +182,7 @@ func parse(text string) (s spec, err error) {
 	if s.cron, err = cron.Parse(s.Expression); err != nil {
 		return s, err
 	}
-	s.loc, err = time.LoadLocation(s.Timezone)
+	s.loc, err = cron.Zone(s.Timezone)
 	return s, err
 }
 

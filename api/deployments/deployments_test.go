@@ -211,7 +211,7 @@ func TestFailedDeployIsTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, dir, map[string]string{"a.py": "new", "databricks.yml": second + `
-    zoo: {name: zoo, schedule: {quartz_cron_expression: "not cron", timezone_id: UTC}, tasks: [{task_key: a, spark_python_task: {python_file: a.py}}]}
+    zoo: {name: zoo, schedule: {quartz_cron_expression: "* * * * * ?", timezone_id: UTC}, tasks: [{task_key: a, spark_python_task: {python_file: a.py}}]}
 `})
 	_, err := s.deploy(dir)
 	if err == nil || !strings.Contains(err.Error(), "databricks.yml:10:5: jobs.zoo") {

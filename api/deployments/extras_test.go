@@ -41,7 +41,7 @@ func TestFailedDeployTakesPermissionsAndGrantsBack(t *testing.T) {
 	}
 	changed := strings.NewReplacer("CAN_VIEW", "CAN_RUN", "[SELECT]", "[MODIFY]").Replace(withExtras)
 	write(t, dir, map[string]string{"databricks.yml": changed + `
-    zoo: {name: zoo, schedule: {quartz_cron_expression: "not cron", timezone_id: UTC}, tasks: [{task_key: a, spark_python_task: {python_file: a.py}}]}
+    zoo: {name: zoo, schedule: {quartz_cron_expression: "* * * * * ?", timezone_id: UTC}, tasks: [{task_key: a, spark_python_task: {python_file: a.py}}]}
 `})
 	if _, err := s.deploy(dir); err == nil {
 		t.Fatal("a schedule that is none was deployed")

@@ -112,8 +112,8 @@ func checkSchedule(c *wherry.CronSchedule) error {
 	if schedule.Dense(10 * time.Second) {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "schedule.quartz_cron_expression: %q fires more often than every 10 seconds", c.Expression)
 	}
-	if _, err := time.LoadLocation(c.Timezone); err != nil || c.Timezone == "Local" {
-		return wherry.Errorf(wherry.CodeInvalidParameter, "schedule.timezone_id: %q is not a time zone (an IANA name such as Europe/London)", c.Timezone)
+	if _, err := cron.Zone(c.Timezone); err != nil {
+		return wherry.Errorf(wherry.CodeInvalidParameter, "schedule.timezone_id: %v", err)
 	}
 	return nil
 }
