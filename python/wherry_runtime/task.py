@@ -99,6 +99,7 @@ def set_environment(request: dict[str, Any]) -> None:
         "DB_HOME": "/databricks",
         "MLFLOW_TRACKING_URI": "databricks",
         "MLFLOW_REGISTRY_URI": "databricks-uc",
+        "MLFLOW_DISABLE_TELEMETRY": "true",  # to its makers; it imports all of databricks.sdk first
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "MPLBACKEND": "module://matplotlib_inline.backend_inline" if request["kind"] == "notebook" else "agg",

@@ -12,7 +12,7 @@ from flights import CATEGORICAL, FEATURES, NUMERIC
 SEED = 7
 
 
-def build_pipeline(max_iter: int = 80, learning_rate: float = 0.1) -> Pipeline:
+def build_pipeline(max_iter: int = 40, learning_rate: float = 0.2) -> Pipeline:
     """A gradient-boosted classifier over encoded categories and plain numbers."""
     encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     columns = ColumnTransformer([("categories", encode, CATEGORICAL), ("numbers", "passthrough", NUMERIC)])
