@@ -54,6 +54,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &ExitError{Code: 2, Message: err.Error()} })
 	root.AddCommand(
 		upCommand(),
+		downCommand(),
 		demoCommand(),
 		runCommand(),
 		bundleCommand(),

@@ -130,7 +130,7 @@ func lastLines(name string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// StopServer ends a server that EnsureServer started and waits until it has.
+// StopServer ends the server of a state directory and waits until it has.
 func StopServer(ctx context.Context, info client.Info) error {
 	if err := unix.Kill(info.PID, unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
 		return err

@@ -214,10 +214,17 @@ func (p *project) sources() error {
 	if err != nil {
 		return err
 	}
+	installed, err := p.dependencies()
+	if err != nil {
+		return err
+	}
 	written := map[string]bool{}
 	for _, r := range refs {
-		if r.Kind == source.Table && r.Write {
+		switch {
+		case r.Kind == source.Table && r.Write:
 			written[r.Name] = true
+		case r.Kind == source.Library && r.Write:
+			installed[r.Name] = true
 		}
 	}
 	volumes, schemas := p.own("volumes", "catalog_name", "schema_name", "name"), p.own("schemas", "catalog_name", "name")
@@ -227,6 +234,10 @@ func (p *project) sources() error {
 		switch r.Kind {
 		case source.Feature:
 			p.add(WontRun, at, "", "not supported: %s", r.Name)
+		case source.Library:
+			if !r.Write && !installed[r.Name] {
+				p.add(WontRun, at, "name it in the task's libraries or environment, or %pip install "+r.Name, "%s is imported, and wherry's Python environment does not have it", r.Name)
+			}
 		case source.Dataset:
 			p.add(Supply, at, "put the data into a volume or table of your own and name that", "%s exists only on Databricks", r.Name)
 		case source.Secret:

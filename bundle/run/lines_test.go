@@ -34,3 +34,15 @@ a: SUCCESS 2.0 s
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
+
+// What a task coloured is coloured on a terminal, and plain in a file.
+func TestReportColours(t *testing.T) {
+	r := &Result{RunID: 1, State: "SUCCESS", Tasks: []Task{{Key: "a", Output: "\x1b[38;5;208mmind\x1b[0m"}}}
+	for _, colour := range []bool{false, true} {
+		var out strings.Builder
+		report(&out, r, colour)
+		if strings.Contains(out.String(), "\x1b") != colour || !strings.Contains(out.String(), "mind") {
+			t.Errorf("colour %v: %q", colour, out.String())
+		}
+	}
+}

@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/bundle/config"
 	"github.com/wherry-ml/wherry/client"
 )
 
@@ -28,11 +31,6 @@ type Options struct {
 
 // Start starts a run of a job and returns its id.
 func Start(ctx context.Context, c *client.Client, jobID int64, opts Options) (int64, error) {
-	if opts.Restart {
-		if err := endRuns(ctx, c, jobID); err != nil {
-			return 0, err
-		}
-	}
 	in := map[string]any{"job_id": jobID}
 	if len(opts.Only) > 0 {
 		in["only"] = opts.Only
@@ -40,22 +38,51 @@ func Start(ctx context.Context, c *client.Client, jobID int64, opts Options) (in
 	if len(opts.Parameters) > 0 {
 		var job struct {
 			Settings struct {
-				Parameters []any `json:"parameters"`
+				Parameters []struct {
+					Name string `json:"name"`
+				} `json:"parameters"`
 			} `json:"settings"`
 		}
 		if err := c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/get?job_id=%d", jobID), nil, &job); err != nil {
 			return 0, err
 		}
 		kind := "notebook_params"
-		if len(job.Settings.Parameters) > 0 {
+		if declared := job.Settings.Parameters; len(declared) > 0 {
 			kind = "job_parameters"
+			names := make([]string, len(declared))
+			for i, p := range declared {
+				names[i] = p.Name
+			}
+			if err := known(opts.Parameters, names); err != nil {
+				return 0, err
+			}
 		}
 		in[kind] = opts.Parameters
+	}
+	if opts.Restart {
+		if err := endRuns(ctx, c, jobID); err != nil {
+			return 0, err
+		}
 	}
 	var out struct {
 		RunID int64 `json:"run_id"`
 	}
 	return out.RunID, c.Do(ctx, "POST", "/api/2.2/jobs/run-now", in, &out)
+}
+
+// known tells of a parameter that the job does not declare: it would reach no
+// task.
+func known(given map[string]string, declared []string) error {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if slices.Contains(declared, name) {
+			continue
+		}
+		if near := config.Nearest(name, declared); near != "" {
+			return fmt.Errorf("the job has no parameter %q: did you mean %q?", name, near)
+		}
+		return fmt.Errorf("the job has no parameter %q: it has %s", name, strings.Join(declared, ", "))
+	}
+	return nil
 }
 
 // endRuns cancels a job's runs and waits until none is going on.
@@ -284,7 +311,7 @@ func Tail(ctx context.Context, c *client.Client, id int64, out io.Writer, live b
 	if r == nil || err != nil {
 		return r, err
 	}
-	Print(out, r)
+	report(out, r, live)
 	return r, nil
 }
 
@@ -371,11 +398,21 @@ func Duration(ms int64) string {
 // outputLines is how much of a script's output is shown.
 const outputLines = 30
 
-// Print shows outputs, errors and the result of a run that ended.
-func Print(out io.Writer, r *Result) {
+// colours are the sequences that colour text on a terminal.
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// report shows outputs, errors and the result of a run that ended; colours that
+// tasks wrote are for terminals only.
+func report(out io.Writer, r *Result, colour bool) {
+	tail := func(text string) string {
+		if !colour {
+			text = colours.ReplaceAllString(text, "")
+		}
+		return lastLines(text, outputLines)
+	}
 	for _, t := range r.Tasks {
 		if t.Output != "" {
-			fmt.Fprintf(out, "\n── %s\n%s\n", t.Key, tail(t.Output, outputLines))
+			fmt.Fprintf(out, "\n── %s\n%s\n", t.Key, tail(t.Output))
 		}
 		if t.Error == "" && t.State == wherry.ResultFailed {
 			t.Error = t.Message
@@ -383,7 +420,7 @@ func Print(out io.Writer, r *Result) {
 		if t.Error != "" {
 			fmt.Fprintf(out, "\n── %s failed: %s\n", t.Key, t.Error)
 			if t.Trace != "" {
-				fmt.Fprintln(out, tail(t.Trace, outputLines))
+				fmt.Fprintln(out, tail(t.Trace))
 			}
 		}
 	}
@@ -400,7 +437,7 @@ func Print(out io.Writer, r *Result) {
 	}
 }
 
-func tail(text string, n int) string {
+func lastLines(text string, n int) string {
 	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if len(all) <= n {
 		return strings.Join(all, "\n")
