@@ -170,20 +170,25 @@ func (b *Bundle) overrideCompute(id string) {
 	}
 	for _, r := range b.Resources() {
 		for _, task := range r.Value.Get("tasks").List() {
-			if task.Kind != config.Map || task.Get("environment_key") != nil {
-				continue
-			}
-			if task.Get("new_cluster") == nil && task.Get("job_cluster_key") == nil && task.Get("existing_cluster_id") == nil {
-				continue
-			}
-			task.Delete("new_cluster")
-			task.Delete("job_cluster_key")
-			task.Set("existing_cluster_id", config.NewString(id, task.At))
+			overrideTask(task, id)
+			overrideTask(task.Get("for_each_task", "task"), id)
 		}
 		if r.Type == "jobs" {
 			r.Value.Delete("job_clusters")
 		}
 	}
+}
+
+func overrideTask(task *config.Value, id string) {
+	if task == nil || task.Kind != config.Map || task.Get("environment_key") != nil {
+		return
+	}
+	if task.Get("new_cluster") == nil && task.Get("job_cluster_key") == nil && task.Get("existing_cluster_id") == nil {
+		return
+	}
+	task.Delete("new_cluster")
+	task.Delete("job_cluster_key")
+	task.Set("existing_cluster_id", config.NewString(id, task.At))
 }
 
 // Supported are the resource types that can be deployed.

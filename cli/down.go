@@ -3,10 +3,13 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/wherry-ml/wherry/client"
+	"github.com/wherry-ml/wherry/state"
 )
 
 func downCommand() *cobra.Command {
@@ -23,15 +26,15 @@ going on go on: the next server takes them over. Where none runs it does nothing
 				return err
 			}
 			_, info, err := client.Local(c.Context(), st)
-			if errors.Is(err, client.ErrNoServer) {
+			if errors.Is(err, client.ErrNoServer) && !alive(st) {
 				fmt.Fprintf(c.OutOrStdout(), "no server runs in %s\n", st)
 				return nil
 			}
-			if err != nil {
+			if info.PID == 0 { // it starts in this moment, or its file cannot be read
 				return err
 			}
 			if err := StopServer(c.Context(), info); err != nil {
-				return fmt.Errorf("stop the server, process %d: %w", info.PID, err)
+				return err
 			}
 			fmt.Fprintf(c.OutOrStdout(), "stopped %s\n", info.URL)
 			return nil
@@ -39,4 +42,15 @@ going on go on: the next server takes them over. Where none runs it does nothing
 	}
 	c.Flags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	return c
+}
+
+// alive tells whether a server has the state directory, though it may not
+// answer.
+func alive(dir state.Dir) bool {
+	f, err := os.Open(dir.Path("server.lock"))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }

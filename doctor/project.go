@@ -235,9 +235,7 @@ func (p *project) sources() error {
 		case source.Feature:
 			p.add(WontRun, at, "", "not supported: %s", r.Name)
 		case source.Library:
-			if !r.Write && !installed[r.Name] {
-				p.add(WontRun, at, "name it in the task's libraries or environment, or %pip install "+r.Name, "%s is imported, and wherry's Python environment does not have it", r.Name)
-			}
+			p.library(r, at, installed)
 		case source.Dataset:
 			p.add(Supply, at, "put the data into a volume or table of your own and name that", "%s exists only on Databricks", r.Name)
 		case source.Secret:

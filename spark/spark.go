@@ -126,12 +126,6 @@ func (c *Config) env() []string {
 	return env
 }
 
-// tlsSuites are those of TLS 1.3 and the usual ones of 1.2, ChaCha20 first.
-const tlsSuites = "TLS_CHACHA20_POLY1305_SHA256,TLS_AES_128_GCM_SHA256,TLS_AES_256_GCM_SHA384," +
-	"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256," +
-	"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256," +
-	"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
-
 // options are the JVM's options that this driver has of its own.
 func (c *Config) options() []string {
 	o := []string{
@@ -146,9 +140,11 @@ func (c *Config) options() []string {
 		// MB of compiled code only: a driver that lives on sweeps and compiles the
 		// same again, 60 of 210 s of CPU of our own statements' test.
 		o = append(o, "-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=256m")
-		// Only that compiler uses the processor's AES: without it a seventeenth of
-		// a job's CPU went into AES-GCM for a few MB from the lake.
-		o = append(o, "-Djdk.tls.client.cipherSuites="+tlsSuites)
+		// Only C2, the optimizing compiler, uses the processor's AES: without it a
+		// fifteenth of a job's CPU went into AES-GCM for a few MB from the lake.
+		if !strings.Contains(c.Conf["spark.driver.extraJavaOptions"], "TieredStopAtLevel") {
+			o = append(o, "-Djdk.tls.client.cipherSuites="+strings.Join(strings.Fields(tlsSuites), ","))
+		}
 	}
 	if c.TrustStore != "" {
 		o = append(o, "-Djavax.net.ssl.trustStore="+c.TrustStore, "-Djavax.net.ssl.trustStoreType=PKCS12",

@@ -37,12 +37,14 @@ a: SUCCESS 2.0 s
 
 // What a task coloured is coloured on a terminal, and plain in a file.
 func TestReportColours(t *testing.T) {
-	r := &Result{RunID: 1, State: "SUCCESS", Tasks: []Task{{Key: "a", Output: "\x1b[38;5;208mmind\x1b[0m"}}}
+	const red, link = "\x1b[31mbad\x1b[0m", "\x1b[?25l\x1b]8;;http://a\x1b\\here\x1b]8;;\x07\x1b[K"
+	r := &Result{RunID: 1, State: "FAILED", Message: red, Tasks: []Task{{Key: "a", Output: link, Error: red, Trace: link + red}}}
 	for _, colour := range []bool{false, true} {
 		var out strings.Builder
 		report(&out, r, colour)
-		if strings.Contains(out.String(), "\x1b") != colour || !strings.Contains(out.String(), "mind") {
-			t.Errorf("colour %v: %q", colour, out.String())
+		text := out.String()
+		if strings.Contains(text, "\x1b") != colour || strings.Count(text, "bad") != 3 || strings.Count(text, "here") != 2 {
+			t.Errorf("colour %v: %q", colour, text)
 		}
 	}
 }

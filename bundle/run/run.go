@@ -36,24 +36,14 @@ func Start(ctx context.Context, c *client.Client, jobID int64, opts Options) (in
 		in["only"] = opts.Only
 	}
 	if len(opts.Parameters) > 0 {
-		var job struct {
-			Settings struct {
-				Parameters []struct {
-					Name string `json:"name"`
-				} `json:"parameters"`
-			} `json:"settings"`
-		}
-		if err := c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/get?job_id=%d", jobID), nil, &job); err != nil {
+		declared, err := declaredParameters(ctx, c, jobID)
+		if err != nil {
 			return 0, err
 		}
 		kind := "notebook_params"
-		if declared := job.Settings.Parameters; len(declared) > 0 {
+		if len(declared) > 0 {
 			kind = "job_parameters"
-			names := make([]string, len(declared))
-			for i, p := range declared {
-				names[i] = p.Name
-			}
-			if err := known(opts.Parameters, names); err != nil {
+			if err := known(opts.Parameters, declared); err != nil {
 				return 0, err
 			}
 		}
@@ -68,6 +58,30 @@ func Start(ctx context.Context, c *client.Client, jobID int64, opts Options) (in
 		RunID int64 `json:"run_id"`
 	}
 	return out.RunID, c.Do(ctx, "POST", "/api/2.2/jobs/run-now", in, &out)
+}
+
+// declaredParameters are the names of a job's parameters, which the server
+// gives in pages.
+func declaredParameters(ctx context.Context, c *client.Client, jobID int64) (names []string, err error) {
+	for token := ""; ; {
+		var job struct {
+			Settings struct {
+				Parameters []struct {
+					Name string `json:"name"`
+				} `json:"parameters"`
+			} `json:"settings"`
+			Next string `json:"next_page_token"`
+		}
+		if err := c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/get?job_id=%d&page_token=%s", jobID, url.QueryEscape(token)), nil, &job); err != nil {
+			return nil, err
+		}
+		for _, p := range job.Settings.Parameters {
+			names = append(names, p.Name)
+		}
+		if token = job.Next; token == "" {
+			return names, nil
+		}
+	}
 }
 
 // known tells of a parameter that the job does not declare: it would reach no
@@ -398,18 +412,20 @@ func Duration(ms int64) string {
 // outputLines is how much of a script's output is shown.
 const outputLines = 30
 
-// colours are the sequences that colour text on a terminal.
-var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+// escapes are what terminals take as colours, moves and links (ECMA-48's CSI
+// and OSC sequences).
+var escapes = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\))")
 
 // report shows outputs, errors and the result of a run that ended; colours that
 // tasks wrote are for terminals only.
 func report(out io.Writer, r *Result, colour bool) {
-	tail := func(text string) string {
+	plain := func(text string) string {
 		if !colour {
-			text = colours.ReplaceAllString(text, "")
+			text = escapes.ReplaceAllString(text, "")
 		}
-		return lastLines(text, outputLines)
+		return text
 	}
+	tail := func(text string) string { return lastLines(plain(text), outputLines) }
 	for _, t := range r.Tasks {
 		if t.Output != "" {
 			fmt.Fprintf(out, "\n── %s\n%s\n", t.Key, tail(t.Output))
@@ -418,7 +434,7 @@ func report(out io.Writer, r *Result, colour bool) {
 			t.Error = t.Message
 		}
 		if t.Error != "" {
-			fmt.Fprintf(out, "\n── %s failed: %s\n", t.Key, t.Error)
+			fmt.Fprintf(out, "\n── %s failed: %s\n", t.Key, plain(t.Error))
 			if t.Trace != "" {
 				fmt.Fprintln(out, tail(t.Trace))
 			}
@@ -430,7 +446,7 @@ func report(out io.Writer, r *Result, colour bool) {
 	}
 	fmt.Fprintf(out, "\nrun %d: %s %s\n", r.RunID, word, Duration(r.EndTime-r.StartTime))
 	if r.Message != "" && !r.Succeeded() {
-		fmt.Fprintln(out, r.Message)
+		fmt.Fprintln(out, plain(r.Message))
 	}
 	if r.PageURL != "" {
 		fmt.Fprintln(out, r.PageURL)

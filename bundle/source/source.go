@@ -20,7 +20,7 @@ const (
 	Catalog = "catalog"     //
 	Secret  = "secret"      // Name is scope/key
 	Dataset = "dataset"     // /databricks-datasets/…, samples.…
-	Library = "library"     // Name is a package of the ML runtime that is imported, and not in ours; Write: it is installed
+	Library = "library"     // Name is a module of the ML runtime that ours lacks; with Write a package that is installed
 	Feature = "unsupported" // Name says what does not work
 )
 
@@ -124,25 +124,6 @@ var features = []struct {
 	{regexp.MustCompile(`\bai_query\(|\bai_\w+\(`), "AI functions of SQL"},
 }
 
-// runtimeOnly are modules of packages that the platform's ML runtime has and
-// our Python environment lacks, because of their size or rare use.
-var runtimeOnly = map[string]string{
-	"xgboost": "xgboost", "lightgbm": "lightgbm", "catboost": "catboost", "torch": "torch", "torchvision": "torchvision",
-	"tensorflow": "tensorflow", "keras": "keras", "transformers": "transformers", "datasets": "datasets",
-	"sentence_transformers": "sentence-transformers", "hyperopt": "hyperopt", "optuna": "optuna", "shap": "shap",
-	"prophet": "prophet", "statsmodels": "statsmodels", "tqdm": "tqdm", "nltk": "nltk", "spacy": "spacy",
-	"ray": "ray", "accelerate": "accelerate", "evaluate": "evaluate", "langchain": "langchain", "openai": "openai",
-	"tiktoken": "tiktoken", "cv2": "opencv-python", "imblearn": "imbalanced-learn", "networkx": "networkx",
-	"boto3": "boto3", "openpyxl": "openpyxl", "bs4": "beautifulsoup4", "lxml": "lxml", "horovod": "horovod",
-	"petastorm": "petastorm", "psycopg2": "psycopg2-binary", "ipywidgets": "ipywidgets", "numba": "numba", "patsy": "patsy",
-}
-
-var (
-	pythonModule = regexp.MustCompile(`^\s*(?:import|from)\s+(\w+)`)
-	install      = regexp.MustCompile(`^\s*(?:# MAGIC )?[%!]pip install\s`)
-	requirement  = regexp.MustCompile(`[A-Za-z][\w.-]*`)
-)
-
 // scanLines scans text of any language: what looks like a name in Python, SQL
 // or a magic cell looks the same in each.
 func scanLines(name string, lines []string, first int) (all []Reference) {
@@ -190,16 +171,7 @@ func scanLines(name string, lines []string, first int) (all []Reference) {
 				add(Secret, line[m[2]:m[3]]+"/"+line[m[4]:m[5]], "", m[0], false)
 			}
 		}
-		if m := pythonModule.FindStringSubmatchIndex(line); m != nil {
-			if name := runtimeOnly[line[m[2]:m[3]]]; name != "" {
-				add(Library, name, "", m[2], false)
-			}
-		}
-		if m := install.FindStringIndex(line); m != nil {
-			for _, word := range requirement.FindAllString(line[m[1]:], -1) {
-				add(Library, strings.ToLower(word), "", m[0], true)
-			}
-		}
+		libraries(name, line, add)
 		for _, f := range features {
 			if m := f.pattern.FindStringIndex(line); m != nil {
 				add(Feature, f.name, "", m[0], false)
