@@ -134,7 +134,7 @@ func (b *builder) data(ctx context.Context) error {
 // models: experiments, runs and models of MLflow.
 func (b *builder) models(context.Context) error {
 	b.tracking = mlflow.New(b.db)
-	b.tracking.CheckSchema = catalog.CheckSchema
+	b.tracking.CheckSchema, b.tracking.MoveModel = catalog.CheckSchema, catalog.MoveModel
 	b.catalogs.Models = b.tracking
 	dir := b.cfg.State
 	m, err := mlflowapi.New(mlflowapi.Config{Store: b.tracking, Artifacts: dir.Artifacts(), Models: dir.Models(), UI: mlflowapi.InstalledUI, Prefix: "/mlflow"})

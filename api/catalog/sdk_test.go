@@ -324,6 +324,45 @@ func TestStoredKinds(t *testing.T) {
 	wantCode(t, err, 501, "NOT_IMPLEMENTED")
 }
 
+// Grants on a model end with it, go with it to a new name, and are not those of
+// another that gets the name later.
+func TestGrantsOfModels(t *testing.T) {
+	t.Parallel()
+	ctx, s := context.Background(), servertest.Start(t, nil)
+	w := workspaceClient(t, s)
+	must(w.Schemas.Create(ctx, sdk.CreateSchema{CatalogName: "workspace", Name: "gone"}))(t)
+	create := func(schema, name string) {
+		must(w.RegisteredModels.Create(ctx, sdk.CreateRegisteredModelRequest{CatalogName: "workspace", SchemaName: schema, Name: name}))(t)
+	}
+	grant := func(name string) {
+		must(w.Grants.Update(ctx, sdk.UpdatePermissions{SecurableType: "function", FullName: name, Changes: []sdk.PermissionsChange{{Principal: "eva", Add: []sdk.Privilege{sdk.PrivilegeExecute}}}}))(t)
+	}
+	want := func(name string, n int) {
+		t.Helper()
+		if got := must(w.Grants.GetBySecurableTypeAndFullName(ctx, "function", name))(t).PrivilegeAssignments; len(got) != n {
+			t.Errorf("grants on %s: %v, want %d", name, got, n)
+		}
+	}
+	create("default", "Churn")
+	grant("workspace.default.Churn")
+	must(w.RegisteredModels.Update(ctx, sdk.UpdateRegisteredModelRequest{FullName: "workspace.default.Churn", NewName: "leave"}))(t)
+	want("workspace.default.leave", 1)
+	want("workspace.default.churn", 0)
+	if err := w.RegisteredModels.DeleteByFullName(ctx, "workspace.default.leave"); err != nil {
+		t.Fatal(err)
+	}
+	create("default", "leave")
+	want("workspace.default.leave", 0)
+	create("gone", "m")
+	grant("workspace.gone.m")
+	if err := w.Schemas.Delete(ctx, sdk.DeleteSchemaRequest{FullName: "workspace.gone", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	must(w.Schemas.Create(ctx, sdk.CreateSchema{CatalogName: "workspace", Name: "gone"}))(t)
+	create("gone", "m")
+	want("workspace.gone.m", 0)
+}
+
 func TestSchemaWithModels(t *testing.T) {
 	t.Parallel()
 	ctx, s := context.Background(), servertest.Start(t, nil)

@@ -112,18 +112,16 @@ func (s *Store) remove(tx *store.Tx, n *wherry.Securable) error {
 		if err := noteMove(tx, path.Join("models", n.Catalog, n.Name), ""); err != nil {
 			return err
 		}
+		if err := forget(tx, modelKey(n.Catalog+"."+n.Name)+"."); err != nil {
+			return err
+		}
 	}
 	if at := folder(n); at != "" {
 		if err := noteMove(tx, at, ""); err != nil {
 			return err
 		}
 	}
-	key := grantKey(n)
-	if _, err := tx.Exec(`DELETE FROM catalog_grant WHERE securable = $1`, key); err != nil {
-		return err
-	}
-	// Tags of its columns have keys below its own.
-	if _, err := tx.Exec(`DELETE FROM catalog_tag WHERE securable = $1 OR substr(securable, 1, $2) = $3`, key, len(key)+1, key+"/"); err != nil {
+	if err := forget(tx, grantKey(n)); err != nil {
 		return err
 	}
 	tx.Changed(Topic)

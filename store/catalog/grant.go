@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
@@ -78,7 +79,42 @@ func target(tx *store.Tx, kind, fullName string) (key string, n *wherry.Securabl
 		return "", nil, err
 	}
 	m := &wherry.Securable{Kind: kind, Catalog: parts[0], Schema: parts[1], Name: parts[2], ParentID: n.ID, MetastoreID: n.MetastoreID}
-	return kind + ":" + m.FullName(), m, nil
+	return modelKey(m.FullName()), m, nil
+}
+
+func modelKey(fullName string) string { return wherry.SecurableModel + ":" + strings.ToLower(fullName) }
+
+// MoveModel takes the grants and tags of a registered model, which are kept by
+// its name, along to another name; they end with the model if to is "".
+func MoveModel(tx *store.Tx, from, to string) error {
+	if to == "" {
+		return forget(tx, modelKey(from))
+	}
+	if err := forget(tx, modelKey(to)); err != nil {
+		return err
+	}
+	for _, table := range []string{"catalog_grant", "catalog_tag"} {
+		if _, err := tx.Exec(`UPDATE `+table+` SET securable = $1 WHERE securable = $2`, modelKey(to), modelKey(from)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget deletes the grants and tags of a key, and those of keys below it: a
+// table's columns, and for a key that ends with a dot a schema's models.
+func forget(tx *store.Tx, key string) error {
+	below := key
+	if !strings.HasSuffix(key, ".") {
+		below += "/"
+	}
+	for _, table := range []string{"catalog_grant", "catalog_tag"} {
+		_, err := tx.Exec(`DELETE FROM `+table+` WHERE securable = $1 OR substr(securable, 1, $2) = $3`, key, utf8.RuneCountInString(below), below)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Column is the kind of a table's column, for tags: its name is the table's

@@ -24,6 +24,9 @@ type Store struct {
 	// CheckSchema fails if a catalog's schema does not exist; nil leaves it
 	// unchecked.
 	CheckSchema func(tx *store.Tx, catalog, schema string) error
+	// MoveModel is told of a Unity Catalog model that has another name, or none
+	// any more; nil tells nobody.
+	MoveModel func(tx *store.Tx, from, to string) error
 }
 
 // New returns a store over db.

@@ -255,7 +255,17 @@ func (s *Store) rename(tx *store.Tx, ws int64, old *RegisteredModel, name string
 	if store.IsDuplicate(err) {
 		return wherry.Errorf(wherry.CodeAlreadyExists, "Registered Model (name=%s) already exists.", name)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.moved(tx, ws, old.Name, name)
+}
+
+func (s *Store) moved(tx *store.Tx, ws int64, from, to string) error {
+	if s.MoveModel == nil || ws != Account {
+		return nil
+	}
+	return s.MoveModel(tx, from, to)
 }
 
 // DeleteModel removes a model with its versions.
@@ -270,8 +280,10 @@ func (s *Store) DeleteModel(ctx context.Context, ws int64, name string) error {
 				return err
 			}
 		}
-		_, err = tx.Exec(`DELETE FROM mlflow_registered_model WHERE id = $1`, m.id)
-		return err
+		if _, err = tx.Exec(`DELETE FROM mlflow_registered_model WHERE id = $1`, m.id); err != nil {
+			return err
+		}
+		return s.moved(tx, ws, m.Name, "")
 	})
 }
 
