@@ -190,13 +190,18 @@ func (a *advance) retryable(t *Task, run *TaskRun) bool {
 	if t.MaxRetries < 0 {
 		return true
 	}
-	tries := 0
-	for _, o := range a.Attempts {
-		if o.Key == run.Key && o.ParentID == run.ParentID && o.Iteration == run.Iteration && o.Repair == run.Repair {
-			tries++
+	return a.tries(run) <= t.MaxRetries
+}
+
+// tries counts the attempts of a task, or of one element of it, in the run or
+// repair that an attempt belongs to, up to that attempt.
+func (r *Run) tries(of *TaskRun) (n int) {
+	for _, o := range r.Attempts {
+		if o.Key == of.Key && o.ParentID == of.ParentID && o.Iteration == of.Iteration && o.Repair == of.Repair && o.Number <= of.Number {
+			n++
 		}
 	}
-	return tries <= t.MaxRetries
+	return n
 }
 
 // ended reports whether a task is at its end for good.

@@ -2,6 +2,7 @@ package wherry
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -49,7 +50,7 @@ func (c ConditionTask) Evaluate() (bool, error) {
 
 func number(s string) (float64, error) {
 	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	if err != nil {
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || strings.ContainsAny(s, "xX") {
 		return 0, Errorf(CodeInvalidParameter, "the condition compares numbers, and %q is none", s)
 	}
 	return f, nil

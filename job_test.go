@@ -20,6 +20,9 @@ func TestConditionMatrix(t *testing.T) {
 		{"abc", OpGreater, "1", "error"},
 		{"1", OpLess, "", "error"},
 		{"true", OpLess, "2", "error"},
+		{"nan", OpGreater, "0.8", "error"},
+		{"1", OpLess, "Infinity", "error"},
+		{"0x10", OpGreater, "1", "error"},
 		{"1", "LIKE", "1", "error"},
 	} {
 		ok, err := ConditionTask{Op: tc.op, Left: tc.left, Right: tc.right}.Evaluate()
@@ -162,7 +165,8 @@ func ptr(s string) *string { return &s }
 func TestParameterPrecedence(t *testing.T) {
 	r := newRun(t, `{"parameters":[{"name":"p","default":"job"}],"tasks":[
 		{"task_key":"n","notebook_task":{"notebook_path":"/n","base_parameters":{"p":"task","q":"task","r":"{{job.run_id}}"}}},
-		{"task_key":"s","spark_python_task":{"python_file":"/f","parameters":["--p","{{job.parameters.p}}"]},"unknown":{"kept":0}}]}`)
+		{"task_key":"s","spark_python_task":{"python_file":"/f","parameters":["--p","{{job.parameters.p}}"]},"unknown":{"kept":0}},
+		{"task_key":"w","python_wheel_task":{"package_name":"p","entry_point":"main","named_parameters":{"a":"1"}}}]}`)
 	r.Overriding.Notebook = map[string]string{"q": "run"}
 	r.Parameters = RunParameters(r.Settings.Parameters, map[string]string{"p": "given", "extra": "1"})
 	a, err := (&References{Run: r, TaskRun: r.Attempts[0]}).Resolve()
@@ -180,6 +184,26 @@ func TestParameterPrecedence(t *testing.T) {
 	r.Overriding.Python = []string{"x"}
 	if a, err = (&References{Run: r, TaskRun: r.Attempts[1]}).Resolve(); err != nil || !strings.Contains(string(a.Task), `["x"]`) {
 		t.Errorf("python_params: %v %s", err, a.Task)
+	}
+	if a, err = (&References{Run: r, TaskRun: r.Attempts[2]}).Resolve(); err != nil || !strings.Contains(string(a.Task), `["x"]`) || strings.Contains(string(a.Task), "named") {
+		t.Errorf("python_params of a wheel replace the named ones: %v %s", err, a.Task)
+	}
+}
+
+// A repair counts retries anew; executions go on.
+func TestRetryCount(t *testing.T) {
+	r := newRun(t, `{"tasks":[{"task_key":"a","spark_python_task":{"python_file":"/f"},"max_retries":2}]}`)
+	first := r.Attempts[0]
+	add := func(number, repair int) *TaskRun {
+		a := &TaskRun{ID: first.ID + int64(number), Key: first.Key, ParentID: first.ParentID, Number: number, Repair: repair}
+		r.Attempts = append(r.Attempts, a)
+		return a
+	}
+	for attempt, want := range map[*TaskRun]string{first: "0 1", add(1, 0): "1 2", add(2, 1): "0 3", add(3, 1): "1 4"} {
+		got, err := (&References{Run: r, TaskRun: attempt}).Expand("{{task_retry_count}} {{task.execution_count}}")
+		if err != nil || got != want {
+			t.Errorf("attempt %d of repair %d: %q, %v, want %q", attempt.Number, attempt.Repair, got, err, want)
+		}
 	}
 }
 

@@ -169,6 +169,7 @@ func (x *References) document(task *Task) (doc json.RawMessage, named map[string
 			list = append(list, p)
 		}
 		inner["parameters"] = list
+		delete(inner, "named_parameters") // of a wheel: the others replace them
 	}
 	if named != nil {
 		inner[namedField(task)] = map[string]any{}

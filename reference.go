@@ -210,7 +210,7 @@ func (x *References) taskReference(t *TaskRun, name string) (string, bool, error
 	case "execution_count":
 		return strconv.Itoa(t.Number + 1), true, nil
 	case "retry_count":
-		return strconv.Itoa(t.Number), true, nil
+		return strconv.Itoa(x.Run.tries(t) - 1), true, nil
 	case "notebook_path":
 		if task := x.Run.TaskOf(t); task != nil && task.Notebook != nil {
 			return task.Notebook.Path, true, nil

@@ -250,6 +250,31 @@ func TestForEachAndRepair(t *testing.T) {
 	})
 }
 
+// A repair that waited in the queue begins when it starts: its time-out counts
+// from there, and the run keeps its own start.
+func TestQueuedRepair(t *testing.T) {
+	each(t, func(s *suite) {
+		id := s.job(`{"max_concurrent_runs":1,"queue":{"enabled":true},"timeout_seconds":60,"tasks":[{"task_key":"a",` + py + `}]}`)
+		first := s.launch(id)
+		s.end(first, "a", wherry.ResultFailed)
+		second := s.launch(id)
+		_, err := s.s.Repair(ctx, ws, &wherry.RepairRequest{RunID: wherry.Int64(first), RerunAllFailed: true})
+		s.ok(err)
+		s.want(first, "QUEUED/ a:BLOCKED")
+		const begun, asked = 1000, 2000 // ms since 1970: it has waited for years
+		s.ok(s.s.db.Write(ctx, func(tx *store.Tx) error {
+			_, err := tx.Exec(`UPDATE job_run SET start_time = $1, repairs = replace(repairs, $2, $3) WHERE id = $4`,
+				begun, fmt.Sprint(s.run(first).Repairs[0].StartTime), fmt.Sprint(asked), first)
+			return err
+		}))
+		s.end(second, "a", wherry.ResultSuccess)
+		s.want(first, "PENDING/ a:PENDING")
+		if r := s.run(first); r.StartTime != begun || r.Repairs[0].StartTime <= asked {
+			t.Errorf("the run began at %d and its repair at %d", r.StartTime, r.Repairs[0].StartTime)
+		}
+	})
+}
+
 func TestRunJob(t *testing.T) {
 	each(t, func(s *suite) {
 		child := s.job(`{"name":"child","parameters":[{"name":"p","default":"d"}],"tasks":[{"task_key":"c",` + py + `}]}`)

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/wherry-ml/wherry"
@@ -256,8 +257,14 @@ func (c *change) start(id int64) error {
 	if err != nil {
 		return err
 	}
-	r.State, r.StartTime = wherry.Pending, c.now
-	if err := c.emitStarted(r); err != nil {
+	r.State = wherry.Pending
+	if n := len(r.Repairs); n > 0 { // the run has begun before; its repair waited
+		r.Repairs[n-1].StartTime = c.now
+		err = c.storeRepairs(r)
+	} else {
+		r.StartTime = c.now
+	}
+	if err := errors.Join(err, c.emitStarted(r)); err != nil {
 		return err
 	}
 	if _, err := c.Exec(`UPDATE job_run SET state = $1, start_time = $2 WHERE id = $3`, r.State, r.StartTime, id); err != nil {

@@ -66,8 +66,10 @@ func (c *change) repair(id int64, q *wherry.RepairRequest) (int64, error) {
 	if err := c.storeRepaired(r); err != nil {
 		return 0, err
 	}
-	if err := c.emitStarted(r); err != nil {
-		return 0, err
+	if r.State != wherry.Queued { // it tells when it starts
+		if err := c.emitStarted(r); err != nil {
+			return 0, err
+		}
 	}
 	return repairID, c.advance(r)
 }
