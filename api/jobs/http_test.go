@@ -179,6 +179,7 @@ func TestAccessOfANewJob(t *testing.T) {
 		"access_control_list": "everyone",
 	} {
 		w.refused(400, word, "POST", "/api/2.2/jobs/create", m{"name": "wrong", "tasks": script("a.py"), "access_control_list": list})
+		w.refused(400, word, "POST", "/api/2.2/jobs/runs/submit", m{"tasks": script("a.py"), "access_control_list": list})
 	}
 	if out := w.must("GET", "/api/2.2/jobs/list?name=wrong", nil).(m); out["jobs"] != nil {
 		t.Errorf("refused jobs are there: %v", out)

@@ -54,11 +54,16 @@ func (s *Service) submit(ctx context.Context, _ version, in *wherry.JobSettings)
 		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "tasks is missing")
 	}
 	var extra struct {
-		Token string                `json:"idempotency_token"`
-		Queue *wherry.QueueSettings `json:"queue"`
+		Token string          `json:"idempotency_token"`
+		ACL   json.RawMessage `json:"access_control_list"`
 	}
 	if err := json.Unmarshal(in.Raw, &extra); err != nil {
 		return nil, err
+	}
+	if s.Permit != nil && len(extra.ACL) > 0 { // checked, and not kept: a run without a job has no permissions
+		if _, err := s.Permit(ctx, extra.ACL); err != nil {
+			return nil, err
+		}
 	}
 	settings, err := in.Merge(nil, notSettings)
 	if err != nil {
