@@ -30,13 +30,15 @@ type remote struct {
 	conn  *protocol.Conn           // nil before the first welcome
 	known map[int64]protocol.State // what the agent had at the last welcome
 	sinks map[int64]*run
-	dead  bool
-	used  time.Time         // when the last task ended
-	plain string            // why its box isolates nothing, "" if it does
-	hosts map[string]string // as they were last sent
-	heard map[string]string // as the agent has them
-	news  chan struct{}     // closed when heard changes
-	lease string            // the cluster that has the agent, or serverless, or "" for none
+	// awaited are tasks of before this server's start that are not attached yet.
+	awaited map[int64]bool
+	dead    bool
+	used    time.Time         // when the last task ended
+	plain   string            // why its box isolates nothing, "" if it does
+	hosts   map[string]string // as they were last sent
+	heard   map[string]string // as the agent has them
+	news    chan struct{}     // closed when heard changes
+	lease   string            // the cluster that has the agent, or serverless, or "" for none
 }
 
 func (m *Manager) agent(id string) *remote {
@@ -360,6 +362,7 @@ func (r *remote) attach(s *run) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.in, s.left = make(chan protocol.Message, 64), make(chan struct{})
+	delete(r.awaited, s.RunID)
 	if r.dead {
 		close(s.in)
 		return
@@ -388,8 +391,11 @@ func (r *run) deliver(m protocol.Message) {
 func (r *remote) busy() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.sinks) > 0
+	return r.hasTasks()
 }
+
+// hasTasks is busy for those who hold the lock.
+func (r *remote) hasTasks() bool { return len(r.sinks) > 0 || len(r.awaited) > 0 }
 
 func (r *remote) close() {
 	r.mu.Lock()

@@ -246,9 +246,6 @@ func (m *Manager) recover(ctx context.Context) error {
 	known := map[int64]bool{}
 	for _, a := range active {
 		known[a.RunID] = true
-		if err := m.Start(ctx, a); err != nil {
-			return err
-		}
 	}
 	stored, err := m.cfg.Store.Active(ctx)
 	if err != nil {
@@ -259,14 +256,38 @@ func (m *Manager) recover(ctx context.Context) error {
 			if err := m.abandon(ctx, s); err != nil {
 				return err
 			}
-		} else if r := m.agent(s.AgentID); r != nil && s.ClusterID == "" {
-			r.setLease(serverless)
+		} else if s.ClusterID == "" {
+			m.await(s)
+		}
+	}
+	// Agents have their leases before anyone asks for one.
+	if err := m.recoverClusters(ctx); err != nil {
+		return err
+	}
+	for _, a := range active {
+		if err := m.Start(ctx, a); err != nil {
+			return err
 		}
 	}
 	m.mu.Lock()
 	m.early = nil
 	m.mu.Unlock()
-	return m.recoverClusters(ctx)
+	return nil
+}
+
+// await keeps an agent for the serverless task that it has: until the task is
+// attached the agent seems to have nothing to do.
+func (m *Manager) await(s compute.Attempt) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.agents[s.AgentID]
+	if r == nil || m.runs[s.RunID] != nil {
+		return
+	}
+	r.setLease(serverless)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.awaited[s.RunID] = true
 }
 
 // abandon ends what compute still holds of an attempt that is settled.

@@ -98,7 +98,7 @@ func (m *Manager) warm(key, lease string) *remote {
 		case lease == serverless && a.lease == serverless:
 			a.mu.Unlock()
 			return a
-		case a.lease == "", a.lease == serverless && len(a.sinks) == 0:
+		case a.lease == "", a.lease == serverless && !a.hasTasks():
 			free = a
 		}
 		a.mu.Unlock()
@@ -257,7 +257,7 @@ func (m *Manager) trim() {
 	var idle []*remote
 	for _, a := range m.agents {
 		a.mu.Lock()
-		if a.lease == "" && len(a.sinks) == 0 && !a.dead {
+		if a.lease == "" && !a.hasTasks() && !a.dead {
 			idle = append(idle, a)
 		}
 		a.mu.Unlock()
@@ -318,7 +318,7 @@ func (m *Manager) expire(ctx context.Context) error {
 	m.mu.Lock()
 	for _, a := range m.agents {
 		a.mu.Lock()
-		if a.lease == serverless && len(a.sinks) == 0 && time.Since(a.used) > warmTime {
+		if a.lease == serverless && !a.hasTasks() && time.Since(a.used) > warmTime {
 			a.lease = ""
 		}
 		a.mu.Unlock()

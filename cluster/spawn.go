@@ -247,7 +247,7 @@ func copyTo(f io.Reader, path string) error {
 }
 
 func (m *Manager) newRemote(id string) (*remote, error) {
-	r := &remote{m: m, id: id, dir: m.cfg.State.Agent(id), gone: make(chan struct{}), news: make(chan struct{}), sinks: map[int64]*run{}, used: time.Now()}
+	r := &remote{m: m, id: id, dir: m.cfg.State.Agent(id), gone: make(chan struct{}), news: make(chan struct{}), sinks: map[int64]*run{}, awaited: map[int64]bool{}, used: time.Now()}
 	b, err := os.ReadFile(filepath.Join(r.dir, protocol.ConfigFile))
 	if err != nil {
 		return r, err
