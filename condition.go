@@ -50,7 +50,7 @@ func (c ConditionTask) Evaluate() (bool, error) {
 
 func number(s string) (float64, error) {
 	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || strings.ContainsAny(s, "xX") {
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || strings.ContainsAny(s, "xX_") {
 		return 0, Errorf(CodeInvalidParameter, "the condition compares numbers, and %q is none", s)
 	}
 	return f, nil

@@ -22,7 +22,8 @@ func TestConditionMatrix(t *testing.T) {
 		{"true", OpLess, "2", "error"},
 		{"nan", OpGreater, "0.8", "error"},
 		{"1", OpLess, "Infinity", "error"},
-		{"0x10", OpGreater, "1", "error"},
+		{"0x1p4", OpGreater, "1", "error"},
+		{"1_0", OpGreater, "1", "error"},
 		{"1", "LIKE", "1", "error"},
 	} {
 		ok, err := ConditionTask{Op: tc.op, Left: tc.left, Right: tc.right}.Evaluate()
@@ -187,6 +188,25 @@ func TestParameterPrecedence(t *testing.T) {
 	}
 	if a, err = (&References{Run: r, TaskRun: r.Attempts[2]}).Resolve(); err != nil || !strings.Contains(string(a.Task), `["x"]`) || strings.Contains(string(a.Task), "named") {
 		t.Errorf("python_params of a wheel replace the named ones: %v %s", err, a.Task)
+	}
+}
+
+func TestQueueMillis(t *testing.T) {
+	repaired := []Repair{{StartTime: 50}, {StartTime: 90}}
+	for _, tc := range []struct {
+		run  Run
+		want int64
+	}{
+		{Run{StartTime: 10}, 0},
+		{Run{StartTime: 10, QueuedAt: 4}, 6},
+		{Run{StartTime: 10, QueuedAt: 4, Repairs: repaired}, 6},
+		{Run{StartTime: 10, QueuedAt: 30, Repairs: repaired}, 20},
+		{Run{StartTime: 10, QueuedAt: 80, Repairs: repaired}, 10},
+		{Run{StartTime: 10, QueuedAt: 80, Repairs: repaired, Standing: Standing{State: Queued}}, 0},
+	} {
+		if got := tc.run.QueueMillis(); got != tc.want {
+			t.Errorf("queued at %d: %d ms, want %d", tc.run.QueuedAt, got, tc.want)
+		}
 	}
 }
 

@@ -168,3 +168,18 @@ func (r *Run) TaskOf(a *TaskRun) *Task {
 
 // Selected reports whether the run includes a task.
 func (r *Run) Selected(key string) bool { return r.Only == nil || slices.Contains(r.Only, key) }
+
+// QueueMillis is how long the run, or the last of its repairs that had to wait,
+// was in the queue; 0 if none was or it still is.
+func (r *Run) QueueMillis() int64 {
+	starts := []int64{r.StartTime}
+	for _, p := range r.Repairs {
+		starts = append(starts, p.StartTime)
+	}
+	for _, start := range starts {
+		if r.QueuedAt > 0 && r.State != Queued && start >= r.QueuedAt {
+			return start - r.QueuedAt
+		}
+	}
+	return 0
+}

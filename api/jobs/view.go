@@ -93,9 +93,7 @@ func (v *viewer) plain() *runOut {
 	if r.EndTime > 0 {
 		out.Duration = r.EndTime - r.StartTime
 	}
-	if r.QueuedAt > 0 && r.State != wherry.Queued {
-		out.Queued = r.StartTime - r.QueuedAt
-	}
+	out.Queued = r.QueueMillis()
 	if r.Trigger == wherry.TriggerRunJob {
 		out.TriggerInfo = &triggerInfo{r.ParentTaskRun}
 	}
