@@ -134,6 +134,9 @@ func scanLines(name string, lines []string, first int) (all []Reference) {
 			continue
 		}
 		add := func(kind, what, file string, column int, write bool) {
+			if strings.EqualFold(what, "identifier") { // IDENTIFIER(:name) is worked out at run time
+				return
+			}
 			what = strings.ReplaceAll(what, "`", "")
 			if line != raw { // the place in the line as written is not known
 				column = len(raw) - len(strings.TrimLeft(raw, " \t"))

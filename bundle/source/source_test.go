@@ -32,7 +32,7 @@ spark.table(f"{unknown}.x.y")
 9:65 dataset samples.nyc.trips
 10:1 unsupported cells in Scala (%scala)
 `},
-		{"b.sql", "USE CATALOG lab;\nCREATE TABLE IF NOT EXISTS lab.x.t AS SELECT 1;\nMERGE INTO `lab`.x.u USING v\n", `1:13 catalog lab
+		{"b.sql", "USE CATALOG lab;USE CATALOG IDENTIFIER(:c);\nCREATE TABLE IF NOT EXISTS lab.x.t AS SELECT 1;\nMERGE INTO `lab`.x.u USING v\n", `1:13 catalog lab
 2:28 table lab.x.t write
 3:12 table lab.x.u write
 `},
