@@ -1,15 +1,9 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
-
-	"github.com/wherry-ml/wherry/client"
-	"github.com/wherry-ml/wherry/state"
 )
 
 func downCommand() *cobra.Command {
@@ -25,32 +19,21 @@ going on go on: the next server takes them over. Where none runs it does nothing
 			if err != nil {
 				return err
 			}
-			_, info, err := client.Local(c.Context(), st)
-			if errors.Is(err, client.ErrNoServer) && !alive(st) {
+			pid, err := st.Holder()
+			if err != nil {
+				return err
+			}
+			if pid == 0 {
 				fmt.Fprintf(c.OutOrStdout(), "no server runs in %s\n", st)
 				return nil
 			}
-			if info.PID == 0 { // it starts in this moment, or its file cannot be read
+			if err := StopServer(c.Context(), pid); err != nil {
 				return err
 			}
-			if err := StopServer(c.Context(), info); err != nil {
-				return err
-			}
-			fmt.Fprintf(c.OutOrStdout(), "stopped %s\n", info.URL)
+			fmt.Fprintf(c.OutOrStdout(), "stopped the server of %s, process %d\n", st, pid)
 			return nil
 		},
 	}
 	c.Flags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	return c
-}
-
-// alive tells whether a server has the state directory, though it may not
-// answer.
-func alive(dir state.Dir) bool {
-	f, err := os.Open(dir.Path("server.lock"))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }

@@ -133,18 +133,18 @@ func lastLines(name string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// StopServer ends the server of a state directory and waits until it has.
-func StopServer(ctx context.Context, info client.Info) error {
-	if err := unix.Kill(info.PID, unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("stop the server, process %d: %w", info.PID, err)
+// StopServer ends a server's process and waits until it has.
+func StopServer(ctx context.Context, pid int) error {
+	if err := unix.Kill(pid, unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("stop the server, process %d: %w", pid, err)
 	}
 	limit := time.After(serverEnd)
-	for unix.Kill(info.PID, 0) == nil {
+	for unix.Kill(pid, 0) == nil {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit:
-			return fmt.Errorf("the server, process %d, has not ended after %s: `kill -9 %d` loses nothing, its runs go on", info.PID, serverEnd, info.PID)
+			return fmt.Errorf("the server, process %d, has not ended after %s: `kill -9 %d` loses nothing, its runs go on", pid, serverEnd, pid)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

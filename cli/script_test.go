@@ -79,7 +79,7 @@ func endServer(dir string) error {
 	if err != nil {
 		return err
 	}
-	return cli.StopServer(ctx, info)
+	return cli.StopServer(ctx, info.PID)
 }
 
 // queryJSON checks a field of the JSON on stdout: json KEY VALUE, with a dotted

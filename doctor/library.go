@@ -12,27 +12,29 @@ import (
 
 // library tells of an imported module that our environment lacks, unless it is
 // the project's own or something installs it.
-func (p *project) library(r source.Reference, at config.Pos, known map[string]bool) {
-	if r.Write || known[ownModule+r.Name] {
+func (p *project) library(r source.Reference, at config.Pos, has dependencies) {
+	if r.Write || has.modules[r.Name] {
 		return
 	}
-	if usual, given := source.Provider(r.Name, known); !given {
+	if usual, given := source.Provider(r.Name, has.packages); !given {
 		p.add(WontRun, at, "name "+usual+" in the task's libraries or environment, or %pip install it, unless another package brings it", "the module %s is imported, and wherry's Python environment does not have it", r.Name)
 	}
 }
 
-// ownModule begins the name of a module among the dependencies that is the
-// project's own.
-const ownModule = "./"
+// dependencies is what a project's code may import beside our environment.
+type dependencies struct {
+	// packages are the words, spelt as source.Packages does, of what its tasks'
+	// libraries and environments and its files of requirements name. A package
+	// that is not among them is installed by no task.
+	packages map[string]bool
+	modules  map[string]bool // its own
+}
 
-// dependencies are the words, in small letters, of what the project installs:
-// its tasks' libraries and environments, and the files that list requirements;
-// and its own modules. A package that is not among them is installed by no task.
-func (p *project) dependencies() (map[string]bool, error) {
-	words := map[string]bool{}
+func (p *project) dependencies() (d dependencies, err error) {
+	d = dependencies{packages: map[string]bool{}, modules: map[string]bool{}}
 	take := func(text string) {
 		for _, word := range source.Packages(text) {
-			words[word] = true
+			d.packages[word] = true
 		}
 	}
 	for _, r := range p.b.Resources() {
@@ -44,22 +46,22 @@ func (p *project) dependencies() (map[string]bool, error) {
 	}
 	files, err := p.b.Files()
 	if err != nil {
-		return nil, err
+		return d, err
 	}
 	for _, f := range files {
 		base := path.Base(f.Path)
 		if path.Ext(base) == ".py" {
-			words[ownModule+strings.TrimSuffix(base, ".py")] = true
-			words[ownModule+path.Base(path.Dir(f.Path))] = true
+			d.modules[strings.TrimSuffix(base, ".py")] = true
+			d.modules[path.Base(path.Dir(f.Path))] = true
 		}
 		if !slices.Contains([]string{"pyproject.toml", "setup.py", "setup.cfg"}, base) && (!strings.Contains(base, "requirements") || path.Ext(base) != ".txt") {
 			continue
 		}
 		text, err := os.ReadFile(f.Local)
 		if err != nil {
-			return nil, err
+			return d, err
 		}
 		take(string(text))
 	}
-	return words, nil
+	return d, nil
 }

@@ -214,7 +214,7 @@ func (p *project) sources() error {
 	if err != nil {
 		return err
 	}
-	installed, err := p.dependencies()
+	has, err := p.dependencies()
 	if err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func (p *project) sources() error {
 		case r.Kind == source.Table && r.Write:
 			written[r.Name] = true
 		case r.Kind == source.Library && r.Write:
-			installed[r.Name] = true
+			has.packages[r.Name] = true
 		}
 	}
 	volumes, schemas := p.own("volumes", "catalog_name", "schema_name", "name"), p.own("schemas", "catalog_name", "name")
@@ -235,7 +235,7 @@ func (p *project) sources() error {
 		case source.Feature:
 			p.add(WontRun, at, "", "not supported: %s", r.Name)
 		case source.Library:
-			p.library(r, at, installed)
+			p.library(r, at, has)
 		case source.Dataset:
 			p.add(Supply, at, "put the data into a volume or table of your own and name that", "%s exists only on Databricks", r.Name)
 		case source.Secret:

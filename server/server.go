@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/scheduler"
@@ -62,7 +60,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.State.Create(); err != nil {
 		return err
 	}
-	lock, err := lockState(cfg.State)
+	lock, err := cfg.State.Lock()
 	if err != nil {
 		return err
 	}
@@ -164,18 +162,6 @@ func listenAgain(addr, lastURL, flag string) (net.Listener, error) {
 		}
 	}
 	return listen(addr, flag)
-}
-
-func lockState(dir state.Dir) (*os.File, error) {
-	f, err := os.OpenFile(dir.Path("server.lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("another wherry server uses %s (see server.json there): use it, stop it, or name another --state", dir)
-	}
-	return f, nil
 }
 
 func adminToken(dir state.Dir) (string, error) {

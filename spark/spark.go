@@ -133,18 +133,16 @@ func (c *Config) options() []string {
 		"-Dlog4j2.configurationFile=file:" + filepath.Join(c.BoxDir, "log4j2.properties"),
 		"-Djava.io.tmpdir=" + c.Local,
 	}
-	if runtime.NumCPU() < 4 {
-		// Spark's generated classes are many and short-lived: on two cores the
-		// optimizing compiler took 60 of 120 s of CPU of a job of some minutes.
+	if runtime.NumCPU() < 4 && !strings.Contains(c.Conf["spark.driver.extraJavaOptions"], "-XX:TieredStopAtLevel=") {
+		// Spark's generated classes are many and short-lived: on two cores C2, the
+		// optimizing compiler, took 60 of 120 s of CPU of a job of some minutes.
 		// Users who want it say -XX:TieredStopAtLevel=4. Without it Java keeps 48
 		// MB of compiled code only: a driver that lives on sweeps and compiles the
-		// same again, 60 of 210 s of CPU of our own statements' test.
-		o = append(o, "-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=256m")
-		// Only C2, the optimizing compiler, uses the processor's AES: without it a
-		// fifteenth of a job's CPU went into AES-GCM for a few MB from the lake.
-		if !strings.Contains(c.Conf["spark.driver.extraJavaOptions"], "TieredStopAtLevel") {
-			o = append(o, "-Djdk.tls.client.cipherSuites="+strings.Join(strings.Fields(tlsSuites), ","))
-		}
+		// same again, 60 of 210 s of CPU of our own statements' test. And only C2
+		// uses the processor's AES: a fifteenth of a job's CPU went into AES-GCM
+		// for a few MB from the lake.
+		o = append(o, "-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=256m",
+			"-Djdk.tls.client.cipherSuites="+strings.Join(strings.Fields(tlsSuites), ","))
 	}
 	if c.TrustStore != "" {
 		o = append(o, "-Djavax.net.ssl.trustStore="+c.TrustStore, "-Djavax.net.ssl.trustStoreType=PKCS12",

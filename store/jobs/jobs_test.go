@@ -272,6 +272,13 @@ func TestQueuedRepair(t *testing.T) {
 		if r := s.run(first); r.StartTime != begun || r.Repairs[0].StartTime <= asked {
 			t.Errorf("the run began at %d and its repair at %d", r.StartTime, r.Repairs[0].StartTime)
 		}
+		told := 0
+		s.ok(s.s.db.Read(ctx, func(tx *store.Tx) error {
+			return tx.Row(`SELECT count(*) FROM event WHERE kind = $1 AND subject = $2`, wherry.EventRunStarted, fmt.Sprint(first)).Scan(&told)
+		}))
+		if told != 2 {
+			t.Errorf("the run and its repair were said to start %d times", told)
+		}
 	})
 }
 

@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/wherry-ml/wherry"
@@ -258,13 +257,15 @@ func (c *change) start(id int64) error {
 		return err
 	}
 	r.State = wherry.Pending
-	if n := len(r.Repairs); n > 0 { // the run has begun before; its repair waited
-		r.Repairs[n-1].StartTime = c.now
-		err = c.storeRepairs(r)
-	} else {
+	if n := len(r.Repairs); n == 0 {
 		r.StartTime = c.now
+	} else { // the run has begun before; its repair waited
+		r.Repairs[n-1].StartTime = c.now
+		if err := c.storeRepairs(r); err != nil {
+			return err
+		}
 	}
-	if err := errors.Join(err, c.emitStarted(r)); err != nil {
+	if err := c.emitStarted(r); err != nil {
 		return err
 	}
 	if _, err := c.Exec(`UPDATE job_run SET state = $1, start_time = $2 WHERE id = $3`, r.State, r.StartTime, id); err != nil {
