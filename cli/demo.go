@@ -62,7 +62,7 @@ func runDemo(c *cobra.Command, dir state.Dir, keep, asJSON bool) error {
 		defer func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
-			_ = StopServer(ctx, info.PID) // one that does not end goes on by itself
+			_, _ = StopServer(ctx, dir) // one that does not end goes on by itself
 		}()
 	}
 	d := &demo.Demo{State: dir, Environment: env, Client: server, Server: info, Say: say, Tail: func(ctx context.Context, id int64) (*run.Result, error) {

@@ -19,16 +19,13 @@ going on go on: the next server takes them over. Where none runs it does nothing
 			if err != nil {
 				return err
 			}
-			pid, err := st.Holder()
+			pid, err := StopServer(c.Context(), st)
 			if err != nil {
 				return err
 			}
 			if pid == 0 {
 				fmt.Fprintf(c.OutOrStdout(), "no server runs in %s\n", st)
 				return nil
-			}
-			if err := StopServer(c.Context(), pid); err != nil {
-				return err
 			}
 			fmt.Fprintf(c.OutOrStdout(), "stopped the server of %s, process %d\n", st, pid)
 			return nil

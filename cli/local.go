@@ -133,20 +133,28 @@ func lastLines(name string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// StopServer ends a server's process and waits until it has.
-func StopServer(ctx context.Context, pid int) error {
+// StopServer ends the server of a state directory and waits until it has;
+// 0 if there is none.
+func StopServer(ctx context.Context, dir state.Dir) (pid int, err error) {
+	pid, err = dir.Holder()
+	if err != nil || pid == 0 {
+		return 0, err
+	}
 	if err := unix.Kill(pid, unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("stop the server, process %d: %w", pid, err)
+		return pid, fmt.Errorf("stop the server, process %d: %w", pid, err)
 	}
 	limit := time.After(serverEnd)
-	for unix.Kill(pid, 0) == nil {
+	for {
+		holder, err := dir.Holder()
+		if err != nil || holder != pid {
+			return pid, err
+		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return pid, ctx.Err()
 		case <-limit:
-			return fmt.Errorf("the server, process %d, has not ended after %s: `kill -9 %d` loses nothing, its runs go on", pid, serverEnd, pid)
+			return pid, fmt.Errorf("the server, process %d, has not ended after %s: `kill -9 %d` loses nothing, its runs go on", pid, serverEnd, pid)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return nil
 }

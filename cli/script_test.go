@@ -3,7 +3,6 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/wherry-ml/wherry/cli"
-	"github.com/wherry-ml/wherry/client"
 	"github.com/wherry-ml/wherry/environment"
 	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/server/servertest"
@@ -72,14 +70,8 @@ func stopServer(ts *testscript.TestScript, _ bool, args []string) {
 func endServer(dir string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_, info, err := client.Local(ctx, state.Dir(dir))
-	if errors.Is(err, client.ErrNoServer) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return cli.StopServer(ctx, info.PID)
+	_, err := cli.StopServer(ctx, state.Dir(dir))
+	return err
 }
 
 // queryJSON checks a field of the JSON on stdout: json KEY VALUE, with a dotted

@@ -48,32 +48,58 @@ var ErrNoServer = errors.New("no wherry server runs here")
 // Local returns a client of the server that runs in a state directory, as its
 // admin; an error that is ErrNoServer if none answers.
 func Local(ctx context.Context, dir state.Dir) (*Client, Info, error) {
-	var info Info
+	info, err := readInfo(dir)
+	if err != nil {
+		return nil, info, err
+	}
+	for {
+		c, err := local(ctx, dir, info)
+		if err != nil {
+			return nil, info, err
+		}
+		// A server that starts takes the last one's port, and answers who read
+		// the last one's file.
+		now, err := readInfo(dir)
+		if err != nil {
+			return nil, info, err
+		}
+		if now == info {
+			return c, info, nil
+		}
+		info = now
+	}
+}
+
+func readInfo(dir state.Dir) (info Info, err error) {
 	b, err := os.ReadFile(dir.Path("server.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, info, fmt.Errorf("%w: %s (start one with `wherry up`)", ErrNoServer, dir)
+		return info, fmt.Errorf("%w: %s (start one with `wherry up`)", ErrNoServer, dir)
 	}
 	if err != nil {
-		return nil, info, err
+		return info, err
 	}
 	if err := json.Unmarshal(b, &info); err != nil {
-		return nil, info, fmt.Errorf("read server.json: %w", err)
+		return info, fmt.Errorf("read server.json: %w", err)
 	}
+	return info, nil
+}
+
+func local(ctx context.Context, dir state.Dir, info Info) (*Client, error) {
 	token, err := os.ReadFile(dir.Path("admin-token"))
 	if err != nil {
-		return nil, info, err
+		return nil, err
 	}
 	c := New(info.URL, strings.TrimSpace(string(token)))
 	if err := c.Health(ctx); err != nil {
-		return nil, info, fmt.Errorf("%w: %s names %s, which does not answer (start one with `wherry up`)", ErrNoServer, dir.Path("server.json"), info.URL)
+		return nil, fmt.Errorf("%w: %s names %s, which does not answer (start one with `wherry up`)", ErrNoServer, dir.Path("server.json"), info.URL)
 	}
 	// Another server may have taken the port of one that died.
 	if err := c.Do(ctx, "GET", "/api/wherry/deployments/host", nil, nil); wherry.CodeOf(err) == wherry.CodeUnauthenticated {
-		return nil, info, fmt.Errorf("%w: the server at %s is not of the state directory %s", ErrNoServer, info.URL, dir)
+		return nil, fmt.Errorf("%w: the server at %s is not of the state directory %s", ErrNoServer, info.URL, dir)
 	} else if err != nil {
-		return nil, info, err
+		return nil, err
 	}
-	return c, info, nil
+	return c, nil
 }
 
 // Health asks whether the server is alive.

@@ -6,9 +6,14 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// asking is how long Lock goes on trying: Holder has the lock for a moment to
+// see that nobody has it.
+const asking = 100 * time.Millisecond
 
 // Lock makes this process the directory's server until the file is closed or
 // the process ends. The file names the process.
@@ -18,6 +23,10 @@ func (d Dir) Lock() (*os.File, error) {
 		return nil, err
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for deadline := time.Now().Add(asking); errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = fmt.Errorf("another wherry server uses %s (see server.json there): use it, stop it with `wherry down`, or name another --state", d)
 	}
