@@ -45,4 +45,33 @@ const (
 	EventModelStage = "model.stage.set"
 	// {name, version}; RunID is the task run that loaded the model
 	EventModelRead = "model.version.read"
+
+	// {name, before, after}: wherry.Environment each, one of them missing for an environment made or deleted; Subject is the name
+	EventEnvironment = "environment.changed"
+	// {deployment_id, version, environment, job_id, job_run_id, result: success|failed, gate, rolled_back_to, rollback_version,
+	// aliases:[{name, alias, from, to}]}; Subject is deployment_id/version. rolled_back_to is 0 where nothing moved
+	EventVerified = "deployment.verified"
+	// {drift_id, deployment_id, version, target, bundle, resource: "jobs.nightly", resource_id, kind: changed|deleted,
+	// fields:[{path, before, after}], digest}; before is as deployed, Actor is who changed it; Subject is the drift's id
+	EventDriftFound = "drift.found"
+	// {drift_id, deployment_id, resource, way: reverted|adopted|deployed|healed|ignored|gone, by}; Subject is the drift's id
+	EventDriftSettled = "drift.settled"
+	// {workspace, run_id, attempt, environment, commit, plan_digest, serial, resources:[{address, type, id, digest}]}; Subject is workspace@serial
+	EventInfraApplied = "infra.applied"
+
+	// A workflow run is named by run_id and attempt; run_id is a number, or its text. Subject of all: run_id/attempt, Actor who started it.
+	// {run_id, attempt, repo, origin_url, workflow, path, event, ref, sha, base_sha, pull_request, title, author, message, actor};
+	// author and message are those of the commit sha
+	EventCIRunStarted = "ci.run.started"
+	// {run_id, attempt, repo, workflow, event, ref, sha, actor, result: success|failure|cancelled, jobs:[{job, name, result}]}
+	EventCIRunFinished = "ci.run.finished"
+	// {run_id, attempt, job, name, result, environment, runner, env_lock, log_digest, started_at, finished_at,
+	// steps:[{name, uses, exit, result, log_digest}]}; job is the key in the workflow with its matrix values: "test (3.12)"
+	EventCIJobFinished = "ci.job.finished"
+	// {run_id, attempt, job, digest, suites:[{name, tests, failures, errors, skipped, seconds}], failed:[names]}; digest is of all cases
+	EventCITest = "ci.test"
+	// {run_id, attempt, environment, jobs:[keys], decision: approved|rejected, by, reason}; Actor is by
+	EventCIApproval = "ci.approval"
+	// {run_id, attempt, job, name, sha256, size}
+	EventCIArtifact = "ci.artifact"
 )

@@ -35,12 +35,3 @@ func generateCommand() *cobra.Command {
 		},
 	}
 }
-
-func envCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "env", Short: "Say which targets go to other installations (not supported yet)", Args: cobra.ArbitraryArgs, FParseErrWhitelist: anyFlag,
-		RunE: func(*cobra.Command, []string) error {
-			return notYet("env", "every target goes to the installation on this machine, or the one of --state")
-		},
-	}
-}

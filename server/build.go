@@ -9,6 +9,7 @@ import (
 	catalogapi "github.com/wherry-ml/wherry/api/catalog"
 	computeapi "github.com/wherry-ml/wherry/api/compute"
 	deploymentsapi "github.com/wherry-ml/wherry/api/deployments"
+	environmentsapi "github.com/wherry-ml/wherry/api/environments"
 	jobsapi "github.com/wherry-ml/wherry/api/jobs"
 	mlflowapi "github.com/wherry-ml/wherry/api/mlflow"
 	"github.com/wherry-ml/wherry/api/oauth"
@@ -24,6 +25,7 @@ import (
 	"github.com/wherry-ml/wherry/store/catalog"
 	"github.com/wherry-ml/wherry/store/compute"
 	"github.com/wherry-ml/wherry/store/deployments"
+	"github.com/wherry-ml/wherry/store/environments"
 	"github.com/wherry-ml/wherry/store/jobs"
 	"github.com/wherry-ml/wherry/store/mlflow"
 	graph "github.com/wherry-ml/wherry/store/trace"
@@ -60,6 +62,7 @@ type builder struct {
 	lake      *storageapi.Service
 	deployed  *deployments.Store
 	deployAPI *deploymentsapi.Service
+	places    *environments.Store
 	clusters  *cluster.Manager // nil if the configuration has another compute
 	runs      *jobs.Store
 	tracer    *trace.Service
@@ -151,6 +154,8 @@ func (b *builder) work(ctx context.Context) error {
 	b.deployed = deployments.New(b.db)
 	b.deployAPI = deploymentsapi.New(b.db, b.deployed, b.cfg.State)
 	b.add(nil, b.deployAPI.Routes()...)
+	b.places = environments.New(b.db)
+	b.add(nil, environmentsapi.New(b.places, b.deployed).Routes()...)
 
 	b.runs = jobs.New(b.db)
 	b.runs.BaseURL = b.info.URL

@@ -16,13 +16,16 @@ import (
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/deployments"
+	"github.com/wherry-ml/wherry/store/environments"
 )
 
 // Service deploys.
 type Service struct {
 	db    *store.DB
 	store *deployments.Store
-	dir   state.Dir
+	// places says where a target goes.
+	places *environments.Store
+	dir    state.Dir
 	// handler is the server's whole surface: resources are made through their
 	// own APIs, with the rights of the caller.
 	handler http.Handler
@@ -34,7 +37,7 @@ type Service struct {
 
 // New returns the service. Call Start before the first request.
 func New(db *store.DB, s *deployments.Store, dir state.Dir) *Service {
-	return &Service{db: db, store: s, dir: dir, running: map[string]bool{}, step: func(string) error { return nil }}
+	return &Service{db: db, store: s, places: environments.New(db), dir: dir, running: map[string]bool{}, step: func(string) error { return nil }}
 }
 
 // Start gives the service the server's handler, and takes back what a killed
@@ -83,6 +86,9 @@ func (s *Service) servePlan(w http.ResponseWriter, r *http.Request) error {
 	if err := check(in); err != nil {
 		return err
 	}
+	if err := s.here(r.Context(), in.Target); err != nil {
+		return err
+	}
 	p, err := s.plan(r.Context(), s.caller(r), in)
 	if err != nil {
 		return err
@@ -96,6 +102,9 @@ func (s *Service) serveDeploy(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := check(in); err != nil {
+		return err
+	}
+	if err := s.here(r.Context(), in.Target); err != nil {
 		return err
 	}
 	// Once begun, a deploy comes to its end, whether its client waits or not.

@@ -155,14 +155,52 @@ func (s *Store) Versions(ctx context.Context, ws int64, id string, limit, offset
 // there is none.
 func (s *Store) LastDeployed(ctx context.Context, id string) (v Version, ok bool, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		v, err = scanVersion(tx.Row(`SELECT `+versionColumns+` FROM deployment_version WHERE deployment_id = $1 AND reason = $2
-			ORDER BY version DESC LIMIT 1`, id, ReasonSuccess).Scan)
+		v, err = lastDeployed(tx, id)
 		return err
 	})
 	if errors.Is(err, store.ErrNoRows) {
 		return v, false, nil
 	}
 	return v, err == nil, err
+}
+
+func lastDeployed(tx *store.Tx, id string) (Version, error) {
+	return scanVersion(tx.Row(`SELECT `+versionColumns+` FROM deployment_version WHERE deployment_id = $1 AND reason = $2
+		ORDER BY version DESC LIMIT 1`, id, ReasonSuccess).Scan)
+}
+
+// Live is a deployment with the version that is live.
+type Live struct {
+	Deployment
+	Current Version
+}
+
+// Live lists what is deployed from a bundle target, by bundle and root path.
+func (s *Store) Live(ctx context.Context, ws int64, target string) (list []Live, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		if err := tx.Each(`SELECT `+deploymentColumns+` FROM deployment WHERE workspace_id = $1 AND target = $2 AND destroyed_at = 0
+			ORDER BY bundle, root_path, id`, []any{ws, target}, func(scan func(...any) error) error {
+			d, err := scanDeployment(scan)
+			list = append(list, Live{Deployment: d})
+			return err
+		}); err != nil {
+			return err
+		}
+		kept := list[:0]
+		for _, l := range list {
+			l.Current, err = lastDeployed(tx, l.ID)
+			if errors.Is(err, store.ErrNoRows) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			kept = append(kept, l)
+		}
+		list = kept
+		return nil
+	})
+	return list, err
 }
 
 // Unfinished lists the server's own versions in progress, of all workspaces:

@@ -1,0 +1,125 @@
+// Package environments serves the places that bundles are deployed to, with
+// what is deployed there.
+package environments
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/store/deployments"
+	"github.com/wherry-ml/wherry/store/environments"
+)
+
+// API serves the routes.
+type API struct {
+	store    *environments.Store
+	deployed *deployments.Store
+}
+
+// New returns the API.
+func New(s *environments.Store, deployed *deployments.Store) *API { return &API{s, deployed} }
+
+// Routes is the API's part of the route table.
+func (a *API) Routes() []api.Route {
+	const one = "/api/wherry/environments/{name}"
+	return []api.Route{
+		{Method: "GET", Path: "/api/wherry/environments", Permission: api.Read, Handler: api.JSON(a.list), Summary: "List environments with what is deployed there"},
+		{Method: "GET", Path: one, Permission: api.Read, Handler: api.JSON(a.get), Summary: "An environment and what is deployed there"},
+		{Method: "PUT", Path: one, Permission: api.Admin, Handler: api.JSON(a.put), Summary: "Make or change an environment"},
+		{Method: "DELETE", Path: one, Permission: api.Admin, Handler: api.JSON(a.remove), Summary: "Delete an environment; what is deployed stays"},
+	}
+}
+
+// Shown is an environment with what is deployed there.
+type Shown struct {
+	wherry.Environment
+	Deployed []Deployed `json:"deployed"`
+}
+
+// Deployed is the version of a bundle that is live in an environment.
+type Deployed struct {
+	DeploymentID string `json:"deployment_id"`
+	Bundle       string `json:"bundle"`
+	RootPath     string `json:"root_path,omitempty"`
+	Version      int64  `json:"version"`
+	Commit       string `json:"commit,omitempty"`
+	Branch       string `json:"branch,omitempty"`
+	Dirty        bool   `json:"dirty,omitempty"` // the files are not those of Commit
+	By           string `json:"by"`
+	Since        int64  `json:"since"` // milliseconds since 1970
+}
+
+// String names what is deployed in a few words.
+func (d Deployed) String() string {
+	source := "from no commit"
+	if d.Commit != "" {
+		source = fmt.Sprintf("commit %.12s", d.Commit)
+		if d.Dirty {
+			source += " with changes that are in no commit"
+		}
+	}
+	return fmt.Sprintf("%s version %d, %s", d.Bundle, d.Version, source)
+}
+
+type nameIn struct {
+	Name string `json:"name"`
+}
+
+type listOut struct {
+	Environments []Shown `json:"environments"`
+}
+
+func (a *API) list(ctx context.Context, _ *api.Empty) (*listOut, error) {
+	list, err := a.store.List(ctx, wherry.IdentityFrom(ctx).WorkspaceID)
+	if err != nil {
+		return nil, err
+	}
+	out := &listOut{Environments: []Shown{}}
+	for _, e := range list {
+		shown, err := a.show(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		out.Environments = append(out.Environments, *shown)
+	}
+	return out, nil
+}
+
+func (a *API) get(ctx context.Context, in *nameIn) (*Shown, error) {
+	e, err := a.store.Get(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return a.show(ctx, e)
+}
+
+func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
+	shown := &Shown{Environment: e, Deployed: []Deployed{}}
+	live, err := a.deployed.Live(ctx, wherry.IdentityFrom(ctx).WorkspaceID, e.DeploysFrom())
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range live {
+		shown.Deployed = append(shown.Deployed, Deployed{
+			DeploymentID: l.Deployment.ID, Bundle: l.Bundle, RootPath: l.RootPath, Version: l.Current.Version, Commit: l.Current.Git.Commit,
+			Branch: l.Current.Git.Branch, Dirty: l.Current.DirtyDigest != "", By: l.Current.CreatedBy, Since: l.Current.CompletedAt,
+		})
+	}
+	return shown, nil
+}
+
+func (a *API) put(ctx context.Context, in *wherry.Environment) (*Shown, error) {
+	id := wherry.IdentityFrom(ctx)
+	e, err := a.store.Put(ctx, id.WorkspaceID, *in, id.UserName)
+	if err != nil {
+		return nil, err
+	}
+	return a.show(ctx, e)
+}
+
+func (a *API) remove(ctx context.Context, in *nameIn) (*api.Empty, error) {
+	id := wherry.IdentityFrom(ctx)
+	return &api.Empty{}, a.store.Delete(ctx, id.WorkspaceID, in.Name, id.UserName)
+}
