@@ -21,7 +21,7 @@ const module = "github.com/wherry-ml/wherry"
 // of layers below its own. "x/..." stands for everything below x.
 var layers = [][]string{
 	{"."},
-	{"state", "blob", "delta", "cron", "notebook", "sandbox", "python", "jvm", "examples", "agent/protocol"},
+	{"state", "blob", "delta", "cron", "notebook", "sandbox", "python", "jvm", "examples", "agent/protocol", "workflow"},
 	{"store", "environment", "bundle/config"},
 	{"auth"},
 	{"store/...", "store/storetest", "spark", "client", "bundle/deployment", "bundle/schema", "bundle/source"},

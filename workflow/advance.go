@@ -1,0 +1,387 @@
+package workflow
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nektos/act/pkg/model"
+	"github.com/rhysd/actionlint"
+)
+
+// Advance brings a run as far as it goes without anybody's work: jobs whose
+// needs are met come to be, with their matrix; those whose condition does not
+// hold are skipped; jobs of a cancelled run end. A job in Waiting needs its
+// environment's approval or its turn in a concurrency group, which the caller
+// knows, and moves to Queued; a Queued one is for the caller to start, within
+// max-parallel, which Advance keeps by leaving the others without a place in
+// Startable. now is in milliseconds.
+func (r *Run) Advance(w *Workflow, now int64) error {
+	if r.State == Completed {
+		return nil
+	}
+	m, err := w.model()
+	if err != nil {
+		return err
+	}
+	r.stop(w, now)
+	for changed := true; changed; {
+		changed = false
+		r.results(m, w)
+		for _, key := range w.Jobs() {
+			if len(r.legs(key)) == 0 && r.ready(w, key) {
+				r.expand(w, m, key, now)
+				changed = true
+			}
+		}
+	}
+	r.settle(w, now)
+	return nil
+}
+
+// Leg lookup: the jobs of a key in the order of their matrix.
+func (r *Run) legs(key string) (legs []*Job) {
+	for _, j := range r.Jobs {
+		if j.Key == key {
+			legs = append(legs, j)
+		}
+	}
+	slices.SortFunc(legs, func(a, b *Job) int { return cmp.Compare(a.Index, b.Index) })
+	return legs
+}
+
+// stop ends what a cancelled run, or a matrix with fail-fast, need not do.
+func (r *Run) stop(w *Workflow, now int64) {
+	for _, j := range r.Jobs {
+		if j.State == Completed || j.Stop {
+			continue
+		}
+		if (!r.Cancel || j.Always) && !r.failedFast(w, j) {
+			continue
+		}
+		if j.State == Running {
+			j.Stop = true
+		} else {
+			j.end(Cancelled, "", now)
+		}
+	}
+}
+
+func (r *Run) failedFast(w *Workflow, j *Job) bool {
+	s := w.job(j.Key).Strategy
+	if s == nil || s.Matrix == nil || s.FailFast != nil && s.FailFast.Expression == nil && !s.FailFast.Value {
+		return false
+	}
+	return slices.ContainsFunc(r.legs(j.Key), func(leg *Job) bool {
+		return leg.State == Completed && !leg.ContinueOnError && (leg.Conclusion == Failure || leg.Conclusion == TimedOut)
+	})
+}
+
+func (j *Job) end(conclusion, message string, now int64) {
+	j.State, j.Conclusion, j.Message, j.EndedAt = Completed, conclusion, message, now
+}
+
+// Result is what needs.KEY.result says, "" while the job is not done.
+func (r *Run) Result(key string) string {
+	legs := r.legs(key)
+	if len(legs) == 0 {
+		return ""
+	}
+	result := Skipped
+	for _, j := range legs {
+		c := j.Conclusion
+		if c == TimedOut {
+			c = Failure
+		}
+		switch {
+		case j.State != Completed:
+			return ""
+		case c == Failure && j.ContinueOnError:
+			c = Success
+		}
+		if rank(c) > rank(result) {
+			result = c
+		}
+	}
+	return result
+}
+
+func rank(conclusion string) int {
+	return slices.Index([]string{Skipped, Success, Cancelled, Failure}, conclusion)
+}
+
+// results writes what is known of the jobs where the engine's expressions look.
+func (r *Run) results(m *model.Workflow, w *Workflow) {
+	for _, key := range w.Jobs() {
+		job := m.Jobs[key]
+		job.Result = r.Result(key)
+		if job.Result == "" {
+			continue
+		}
+		job.Outputs = map[string]string{}
+		for _, leg := range r.legs(key) { // the last that sets an output wins
+			for name, value := range leg.Outputs {
+				if value != "" || job.Outputs[name] == "" {
+					job.Outputs[name] = value
+				}
+			}
+		}
+	}
+}
+
+func (r *Run) ready(w *Workflow, key string) bool {
+	for _, need := range w.Needs(key) {
+		if r.Result(need) == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// expand makes the jobs of a key: one for each combination of its matrix, one
+// without a matrix, a skipped one if its condition does not hold.
+func (r *Run) expand(w *Workflow, m *model.Workflow, key string, now int64) {
+	job := m.Jobs[key]
+	single := &Job{Key: key, Name: w.JobName(key), State: Queued}
+	ev := r.evaluator(m, key, nil)
+	run, err := ev.condition(job.If.Value)
+	if err != nil {
+		single.end(Failure, err.Error(), now)
+		r.Jobs = append(r.Jobs, single)
+		return
+	}
+	if !run {
+		single.end(Skipped, "", now)
+		r.Jobs = append(r.Jobs, single)
+		return
+	}
+	combinations, err := matrix(ev, job)
+	if err != nil {
+		single.end(Failure, err.Error(), now)
+		r.Jobs = append(r.Jobs, single)
+		return
+	}
+	for i, combination := range combinations {
+		leg := &Job{Key: key, Name: w.JobName(key), Index: i, State: Queued, Always: r.Cancel}
+		if len(combination) > 0 {
+			leg.Matrix = combination
+		}
+		if err := r.describe(w, m, leg); err != nil {
+			leg.end(Failure, err.Error(), now)
+		} else if leg.Environment != "" || leg.Group != "" {
+			leg.State = Waiting
+		}
+		r.Jobs = append(r.Jobs, leg)
+	}
+}
+
+// maxLegs of a matrix, as on GitHub.
+const maxLegs = 256
+
+func matrix(ev evaluator, job *model.Job) (legs []map[string]any, err error) {
+	defer func() { // a matrix of another shape makes the engine panic
+		if p := recover(); p != nil {
+			err = fmt.Errorf("strategy.matrix is not valid: %v", p)
+		}
+	}()
+	if job.Strategy != nil {
+		if err := ev.node(&job.Strategy.RawMatrix); err != nil {
+			return nil, fmt.Errorf("strategy.matrix: %w", err)
+		}
+	}
+	legs, err = job.GetMatrixes()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(legs) > maxLegs:
+		return nil, fmt.Errorf("strategy.matrix has %d combinations, and at most %d are run", len(legs), maxLegs)
+	}
+	slices.SortFunc(legs, func(a, b map[string]any) int { return strings.Compare(suffix(a), suffix(b)) })
+	return legs, nil
+}
+
+// suffix is what a matrix adds to a job's name.
+func suffix(matrix map[string]any) string {
+	var values []string
+	for _, k := range sortedKeys(matrix) {
+		switch v := matrix[k].(type) {
+		case map[string]any, []any:
+		default:
+			values = append(values, display(v))
+		}
+	}
+	if len(values) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(values, ", ") + ")"
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// describe fills in what a job says of itself by expressions.
+func (r *Run) describe(w *Workflow, m *model.Workflow, leg *Job) (err error) {
+	ev, job := r.evaluator(m, leg.Key, leg.Matrix), w.job(leg.Key)
+	set := func(into *string, s *actionlint.String) {
+		if s != nil && err == nil {
+			*into, err = ev.text(s.Value)
+		}
+	}
+	if job.Name != nil && job.Name.ContainsExpression() {
+		set(&leg.Name, job.Name)
+	} else {
+		leg.Name += suffix(leg.Matrix)
+	}
+	if job.Environment != nil {
+		set(&leg.Environment, job.Environment.Name)
+	}
+	if job.Concurrency != nil {
+		set(&leg.Group, job.Concurrency.Group)
+		leg.CancelInProgress, err = ev.flag(job.Concurrency.CancelInProgress, err)
+	}
+	leg.ContinueOnError, err = ev.flag(job.ContinueOnError, err)
+	if t := job.TimeoutMinutes; t != nil && err == nil {
+		leg.TimeoutMinutes = t.Value
+		if t.Expression != nil {
+			var text string
+			if text, err = ev.text(t.Expression.Value); err == nil {
+				_, err = fmt.Sscan(text, &leg.TimeoutMinutes)
+			}
+		}
+	}
+	if job.RunsOn != nil && err == nil {
+		err = ev.runsOn(job.RunsOn)
+	}
+	return err
+}
+
+// runsOn refuses labels that no runner here has.
+func (e evaluator) runsOn(on *actionlint.Runner) error {
+	labels := on.Labels
+	if on.LabelsExpr != nil {
+		labels = append(slices.Clone(labels), on.LabelsExpr)
+	}
+	for _, l := range labels {
+		v, err := e.value(l.Value)
+		if err != nil {
+			return fmt.Errorf("runs-on: %w", err)
+		}
+		list, ok := v.([]any)
+		if !ok {
+			list = []any{v}
+		}
+		for _, label := range list {
+			if !supported(display(label)) {
+				return fmt.Errorf("no runner here has the label %q: use ubuntu-latest or self-hosted", display(label))
+			}
+		}
+	}
+	return nil
+}
+
+// flag evaluates a boolean, unless there was an error before.
+func (e evaluator) flag(b *actionlint.Bool, before error) (bool, error) {
+	switch {
+	case b == nil || before != nil:
+		return false, before
+	case b.Expression == nil:
+		return b.Value, nil
+	}
+	text, err := e.text(b.Expression.Value)
+	return text == "true", err
+}
+
+// Startable lists the queued jobs that may start now.
+func (r *Run) Startable(w *Workflow) (jobs []*Job) {
+	running := map[string]int{}
+	for _, j := range r.Jobs {
+		if j.State == Running {
+			running[j.Key]++
+		}
+	}
+	for _, j := range r.Jobs {
+		if j.State != Queued {
+			continue
+		}
+		if s := w.job(j.Key).Strategy; s != nil && s.MaxParallel != nil && s.MaxParallel.Value > 0 && running[j.Key] >= s.MaxParallel.Value {
+			continue
+		}
+		running[j.Key]++
+		jobs = append(jobs, j)
+	}
+	return jobs
+}
+
+// settle ends a run all of whose jobs have ended, and says how it stands else.
+func (r *Run) settle(w *Workflow, now int64) {
+	conclusion, state := Success, Queued
+	for _, key := range w.Jobs() {
+		switch r.Result(key) {
+		case "":
+			conclusion = ""
+		case Failure:
+			if conclusion != "" {
+				conclusion = Failure
+			}
+		case Cancelled:
+			if conclusion == Success {
+				conclusion = Cancelled
+			}
+		}
+	}
+	if conclusion != "" {
+		if r.Cancel && conclusion == Success {
+			conclusion = Cancelled
+		}
+		r.State, r.Conclusion, r.EndedAt = Completed, conclusion, now
+		return
+	}
+	waiting := false
+	for _, j := range r.Jobs {
+		if j.State == Running || j.State == Completed && j.Conclusion != Skipped {
+			state = Running
+		}
+		waiting = waiting || j.State == Waiting
+	}
+	if waiting && !slices.ContainsFunc(r.Jobs, func(j *Job) bool { return j.State == Running || j.State == Queued }) {
+		state = Waiting
+	}
+	if state == Running && r.StartedAt == 0 {
+		r.StartedAt = now
+	}
+	r.State = state
+}
+
+// Open makes a run of the workflow: its own concurrency group and title are
+// evaluated.
+func (w *Workflow) Open(r *Run) error {
+	m, err := w.model()
+	if err != nil {
+		return err
+	}
+	r.Path, r.Name, r.State = w.Path, w.Name, Queued
+	keys := w.Jobs()
+	if len(keys) == 0 {
+		return fmt.Errorf("the workflow has no jobs")
+	}
+	ev := r.evaluator(m, keys[0], nil)
+	if w.ast.RunName != nil && w.ast.RunName.Value != "" {
+		if r.Title, err = ev.text(w.ast.RunName.Value); err != nil {
+			return fmt.Errorf("run-name: %w", err)
+		}
+	}
+	if c := w.ast.Concurrency; c != nil && c.Group != nil {
+		if r.Group, err = ev.text(c.Group.Value); err != nil {
+			return fmt.Errorf("concurrency: %w", err)
+		}
+		r.CancelInProgress, err = ev.flag(c.CancelInProgress, nil)
+	}
+	return err
+}

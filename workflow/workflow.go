@@ -1,0 +1,194 @@
+// Package workflow knows GitHub workflows: reads .github/workflows, checks them
+// before anything starts, decides which event starts which, and advances a run
+// from job to job. It runs nothing itself.
+package workflow
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nektos/act/pkg/model"
+	"github.com/rhysd/actionlint"
+)
+
+// Dir is where a repository keeps its workflows.
+const Dir = ".github/workflows"
+
+// Files are the files of a repository below .github, by their path in it:
+// workflows, and the local actions that they use.
+type Files map[string][]byte
+
+// Workflow is one workflow file.
+type Workflow struct {
+	Path string // .github/workflows/ci.yml
+	// Name is what the file calls itself, or else its path.
+	Name string
+	text []byte
+	ast  *actionlint.Workflow
+}
+
+// Problem is something wrong at a place of a workflow file.
+type Problem struct {
+	Path    string `json:"path"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Message string `json:"message"`
+	// Hint says what to do, "" where the message does.
+	Hint string `json:"hint,omitempty"`
+}
+
+func (p Problem) String() string {
+	s := fmt.Sprintf("%s:%d:%d: %s", p.Path, p.Line, p.Column, p.Message)
+	if p.Hint != "" {
+		s += ": " + p.Hint
+	}
+	return s
+}
+
+// Paths lists the workflow files among the files, sorted.
+func (f Files) Paths() (paths []string) {
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if ext := path.Ext(name); path.Dir(name) == Dir && (ext == ".yml" || ext == ".yaml") {
+			paths = append(paths, name)
+		}
+	}
+	return paths
+}
+
+// Parse reads one workflow file. A file with mistakes gives problems and nil:
+// the other files of the folder are read for themselves.
+func Parse(name string, text []byte) (*Workflow, []Problem) {
+	ast, errs := actionlint.Parse(text)
+	if len(errs) > 0 {
+		return nil, problems(name, errs)
+	}
+	w := &Workflow{Path: name, Name: name, text: text, ast: ast}
+	if ast.Name != nil && ast.Name.Value != "" {
+		w.Name = ast.Name.Value
+	}
+	if _, err := w.model(); err != nil {
+		if found, _ := w.lint(); len(found) > 0 { // says it better
+			return nil, found
+		}
+		return nil, []Problem{place(name, err.Error())}
+	}
+	return w, nil
+}
+
+var schemaLine = regexp.MustCompile(`Line: (\d+) Column (\d+): (.*)`)
+
+// place finds, in the engine's account of all that it tried, the first thing
+// that is wrong rather than not matched.
+func place(name, text string) Problem {
+	p := Problem{Path: name, Line: 1, Column: 1, Message: text}
+	for _, m := range schemaLine.FindAllStringSubmatch(text, -1) {
+		if strings.HasPrefix(m[3], "Failed to match") {
+			continue
+		}
+		p.Line, _ = strconv.Atoi(m[1])
+		p.Column, _ = strconv.Atoi(m[2])
+		p.Message = strings.ToLower(m[3][:1]) + m[3][1:]
+		break
+	}
+	return p
+}
+
+func problems(name string, errs []*actionlint.Error) []Problem {
+	list := make([]Problem, 0, len(errs))
+	for _, e := range errs {
+		list = append(list, Problem{Path: name, Line: e.Line, Column: e.Column, Message: e.Message})
+	}
+	return list
+}
+
+// model is the file as the engine reads it, anew: the engine writes into it.
+func (w *Workflow) model() (*model.Workflow, error) {
+	m, err := model.ReadWorkflow(bytes.NewReader(w.text), false)
+	if err != nil {
+		return nil, err
+	}
+	m.File = path.Base(w.Path)
+	m.Name = w.Name
+	return m, nil
+}
+
+// Text is the file as it was read.
+func (w *Workflow) Text() []byte { return w.text }
+
+// Jobs lists the keys of the jobs in the order of the file.
+func (w *Workflow) Jobs() []string {
+	jobs := slices.SortedFunc(maps.Values(w.ast.Jobs), func(a, b *actionlint.Job) int {
+		return cmp.Or(a.Pos.Line-b.Pos.Line, a.Pos.Col-b.Pos.Col)
+	})
+	keys := make([]string, len(jobs))
+	for i, j := range jobs {
+		keys[i] = j.ID.Value
+	}
+	return keys
+}
+
+// job returns a job by its key; keys differ in more than case.
+func (w *Workflow) job(key string) *actionlint.Job { return w.ast.Jobs[strings.ToLower(key)] }
+
+// Needs lists the jobs that a job waits for.
+func (w *Workflow) Needs(key string) (needs []string) {
+	j := w.job(key)
+	if j == nil {
+		return nil
+	}
+	for _, n := range j.Needs {
+		if up := w.job(n.Value); up != nil {
+			needs = append(needs, up.ID.Value)
+		}
+	}
+	return needs
+}
+
+// JobName is a job's name as it is written, for a job that has not begun.
+func (w *Workflow) JobName(key string) string {
+	j := w.job(key)
+	if j == nil || j.Name == nil || j.Name.Value == "" {
+		return key
+	}
+	return j.Name.Value
+}
+
+// Events lists the names of the events that start the workflow.
+func (w *Workflow) Events() (names []string) {
+	for _, e := range w.ast.On {
+		names = append(names, e.EventName())
+	}
+	return names
+}
+
+// Permissions are the scopes of the token of a job: what the job says, else
+// what the workflow says, else reading contents only.
+func (w *Workflow) Permissions(key string) map[string]string {
+	p := w.ast.Permissions
+	if j := w.job(key); j != nil && j.Permissions != nil {
+		p = j.Permissions
+	}
+	if p == nil {
+		return map[string]string{"contents": "read"}
+	}
+	scopes := map[string]string{}
+	if p.All != nil {
+		scopes["contents"], scopes["statuses"], scopes["pull-requests"], scopes["issues"], scopes["deployments"] = all(p.All.Value), all(p.All.Value), all(p.All.Value), all(p.All.Value), all(p.All.Value)
+		if p.All.Value == "write-all" {
+			scopes["id-token"] = "write"
+		}
+	}
+	for _, s := range p.Scopes {
+		scopes[s.Name.Value] = s.Value.Value
+	}
+	return scopes
+}
+
+func all(value string) string { return strings.TrimSuffix(value, "-all") }
