@@ -39,7 +39,7 @@ var layers = [][]string{
 // sameLayer are imports within a layer that are meant.
 var sameLayer = map[string][]string{
 	"store/mlflow":   {"store/mlflow/filter"},
-	"store/jobs":     {"store/deployments"}, // a run names the deployment that its job came from
+	"store/jobs":     {"store/deployments", "store/notify"}, // a run names the deployment that its job came from, and tells of its end
 	"api/mlflow":     {"api/mlflow/graphql"},
 	"bundle/source":  {"notebook"},
 	"agent/protocol": {"sandbox"},

@@ -59,6 +59,10 @@ const (
 	// {workspace, run_id, attempt, environment, commit, plan_digest, serial, resources:[{address, type, id, digest}]}; Subject is workspace@serial
 	EventInfraApplied = "infra.applied"
 
+	// {notification_id, kind, dedup_key, channel: email|destination, destination, run_id, attempts}; run_id is the job run it
+	// told of, or 0; Subject is the notification's id
+	EventNotificationSent = "notification.sent"
+
 	// A workflow run is named by run_id and attempt; run_id is a number, or its text. Subject of all: run_id/attempt, Actor who started it.
 	// {run_id, attempt, repo, origin_url, workflow, path, event, ref, sha, base_sha, pull_request, title, author, message, actor};
 	// author and message are those of the commit sha

@@ -1,0 +1,123 @@
+package notify
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store"
+)
+
+// StoredDestination is a place that notifications go to. What a channel needs
+// to know of it is sealed: see wherry.DestinationConfig.
+type StoredDestination struct {
+	ID          string
+	WorkspaceID int64
+	Name        string
+	Kind        string // a wherry.Destination* constant
+	// Addresses are those of a destination of e-mail.
+	Addresses []string
+	Sealed    []byte
+}
+
+const destinationColumns = `id, workspace_id, display_name, kind, addresses, sealed`
+
+func scanDestination(scan func(...any) error) (d StoredDestination, err error) {
+	var addresses string
+	if err = scan(&d.ID, &d.WorkspaceID, &d.Name, &d.Kind, &addresses, &d.Sealed); err == nil {
+		err = json.Unmarshal([]byte(addresses), &d.Addresses)
+	}
+	return d, err
+}
+
+func destination(tx *store.Tx, ws int64, id string) (StoredDestination, error) {
+	d, err := scanDestination(tx.Row(`SELECT `+destinationColumns+` FROM notification_destination WHERE workspace_id = $1 AND id = $2`, ws, id).Scan)
+	if errors.Is(err, store.ErrNoRows) {
+		return d, wherry.Errorf(wherry.CodeDoesNotExist, "there is no notification destination %s", id)
+	}
+	return d, err
+}
+
+// NewDestinationID returns an id for a new destination, a UUID as on the
+// platform.
+func NewDestinationID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// CreateDestination stores a new destination.
+func (s *Store) CreateDestination(ctx context.Context, d StoredDestination) error {
+	addresses, err := json.Marshal(d.Addresses)
+	if err != nil {
+		return err
+	}
+	return s.db.Write(ctx, func(tx *store.Tx) error {
+		now, err := tx.Now()
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`INSERT INTO notification_destination (`+destinationColumns+`, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			d.ID, d.WorkspaceID, d.Name, d.Kind, string(addresses), d.Sealed, now)
+		return err
+	})
+}
+
+// Destination returns a destination, or RESOURCE_DOES_NOT_EXIST.
+func (s *Store) Destination(ctx context.Context, ws int64, id string) (d StoredDestination, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		d, err = destination(tx, ws, id)
+		return err
+	})
+	return d, err
+}
+
+// Destinations lists a workspace's destinations by name, at most limit, from
+// offset on.
+func (s *Store) Destinations(ctx context.Context, ws int64, offset, limit int) (list []StoredDestination, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT `+destinationColumns+` FROM notification_destination WHERE workspace_id = $1 ORDER BY display_name, id LIMIT $2 OFFSET $3`,
+			[]any{ws, limit, offset}, func(row func(...any) error) error {
+				d, err := scanDestination(row)
+				list = append(list, d)
+				return err
+			})
+	})
+	return list, err
+}
+
+// UpdateDestination gives a destination what change makes of it.
+func (s *Store) UpdateDestination(ctx context.Context, ws int64, id string, change func(*StoredDestination) error) (d StoredDestination, err error) {
+	err = s.db.Write(ctx, func(tx *store.Tx) error {
+		if d, err = destination(tx, ws, id); err != nil {
+			return err
+		}
+		if err := change(&d); err != nil {
+			return err
+		}
+		addresses, err := json.Marshal(d.Addresses)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`UPDATE notification_destination SET display_name = $1, addresses = $2, sealed = $3 WHERE workspace_id = $4 AND id = $5`,
+			d.Name, string(addresses), d.Sealed, ws, id)
+		return err
+	})
+	return d, err
+}
+
+// DeleteDestination deletes a destination. What waits to be sent there becomes
+// undeliverable.
+func (s *Store) DeleteDestination(ctx context.Context, ws int64, id string) error {
+	return s.db.Write(ctx, func(tx *store.Tx) error {
+		n, err := tx.Exec(`DELETE FROM notification_destination WHERE workspace_id = $1 AND id = $2`, ws, id)
+		if err == nil && n == 0 {
+			return wherry.Errorf(wherry.CodeDoesNotExist, "there is no notification destination %s", id)
+		}
+		return err
+	})
+}
