@@ -22,7 +22,7 @@ func bundleCommand() *cobra.Command {
 installation on this machine, whatever workspace.host says; nothing else is contacted.`,
 	}
 	c.AddCommand(validateCommand(), planCommand(), deployCommand(), bundleRunCommand(), summaryCommand(), destroyCommand(),
-		openCommand(), initCommand(), generateCommand())
+		rollbackCommand(), historyCommand(), openCommand(), initCommand(), generateCommand())
 	return c
 }
 

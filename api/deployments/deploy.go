@@ -1,15 +1,9 @@
 package deployments
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
-	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +23,11 @@ type work struct {
 	upserts []deployments.Resource
 	deletes []string
 	report  deployment.Report
+	// restores is the version that this one brings back, 0 for none.
+	restores int64
+	// guard refuses a plan that was not looked at by whoever asked; nil for
+	// none.
+	guard func(*plan) error
 }
 
 // deploy makes a bundle live. If it fails, everything is as before: what it
@@ -36,6 +35,11 @@ type work struct {
 // change is journalled before it is made, so that a server that is killed takes
 // it back at its next start.
 func (s *Service) deploy(ctx context.Context, c *caller, in *deployment.Request) (*deployment.Report, error) {
+	return s.deployAs(ctx, &work{s: s, c: c, in: in})
+}
+
+func (s *Service) deployAs(ctx context.Context, w *work) (*deployment.Report, error) {
+	c, in := w.c, w.in
 	d, err := s.store.Open(ctx, deployments.Deployment{
 		WorkspaceID: c.WorkspaceID, RootPath: in.RootPath, FilePath: in.FilePath, Bundle: in.Bundle, Target: in.Target, Mode: publicMode(in.Mode),
 		DisplayName: in.Bundle, Status: deployments.StatusInProgress, CreatedBy: c.UserName,
@@ -49,21 +53,29 @@ func (s *Service) deploy(ctx context.Context, c *caller, in *deployment.Request)
 	defer s.release(d.ID)
 	if p, err := s.plan(ctx, c, in); err != nil {
 		return nil, err
-	} else if !p.Changes { // another deploy of the same was first
+	} else if !p.Changes && w.restores == 0 { // another deploy of the same was first
 		return &deployment.Report{DeploymentID: d.ID, Version: p.Version, TreeDigest: p.TreeDigest, Resources: p.Resources, StandIns: p.StandIns}, nil
 	}
 	version := deployments.Version{
 		DeploymentID: d.ID, Kind: deployments.KindDeploy, DisplayName: in.Bundle, Target: in.Target, Mode: publicMode(in.Mode), CLIVersion: in.CLIVersion,
 		Git: deployments.Git(in.Git), TreeDigest: digestOf(in.Files), CreatedBy: c.UserName, Resumable: true,
+		Restores: w.restores,
 	}
 	if in.Git.Dirty || in.Git.Commit == "" {
 		version.DirtyDigest = version.TreeDigest
 	}
-	w := &work{s: s, c: c, in: in}
 	err = s.locked(ctx, d, version, in.ForceLock, w.run, func(v deployments.Version) { w.version = v })
 	if err != nil {
 		return nil, err
 	}
+	settled, err := s.settle(ctx, c, w.version)
+	if errors.Is(err, errKilled) {
+		return nil, err
+	}
+	if err != nil { // it is live all the same; the next start tries again
+		slog.Error("settle a deploy", "deployment", d.ID, "version", w.version.Version, "err", err)
+	}
+	w.report.Resources, w.report.Left = append(w.report.Resources, settled.Resources...), settled.Left
 	return &w.report, nil
 }
 
@@ -146,6 +158,11 @@ func (w *work) run(ctx context.Context) error {
 		return err
 	}
 	w.plan = p
+	if w.guard != nil {
+		if err := w.guard(p); err != nil {
+			return err
+		}
+	}
 	if len(p.Missing) > 0 {
 		return wherry.Errorf(wherry.CodeInvalidState, "%d files were not uploaded", len(p.Missing))
 	}
@@ -190,12 +207,17 @@ func (w *work) complete(ctx context.Context, digest string) error {
 	if err := w.s.step("files"); err != nil {
 		return err
 	}
-	if err := w.metadata(); err != nil {
+	for _, change := range w.plan.Resources {
+		if change.Action == deployment.Delete {
+			w.deletes = append(w.deletes, change.Key)
+		}
+	}
+	request, err := w.snapshot(ctx)
+	if err != nil {
 		return err
 	}
-	w.deletions(ctx)
 	done := deployments.Done{
-		Files: digest, FilePath: w.in.FilePath, Target: w.in.Target, Mode: publicMode(w.in.Mode), Display: w.in.Bundle, Upserts: w.upserts, Deletes: w.deletes,
+		Files: digest, FilePath: w.in.FilePath, Target: w.in.Target, Mode: publicMode(w.in.Mode), Display: w.in.Bundle, Upserts: w.upserts, Deletes: w.deletes, Request: request,
 		RunID: w.c.RunID, Workspace: w.c.WorkspaceID, Event: map[string]any{"bundle": w.in.Bundle},
 	}
 	if err := w.s.store.Succeed(ctx, w.version, w.c.UserName, done); err != nil {
@@ -274,68 +296,4 @@ func (w *work) change(ctx context.Context, k kind, r deployment.Resource, change
 	}
 	op.Status, op.ResourceID = deployments.OperationSucceeded, id
 	return id, w.s.store.PutOperation(ctx, op)
-}
-
-// deletions takes away what the bundle has no more. It comes last, for a
-// deleted job cannot be brought back; what cannot be deleted is left to the
-// next deploy.
-func (w *work) deletions(ctx context.Context) {
-	for _, change := range w.plan.Resources {
-		if change.Action != deployment.Delete {
-			continue
-		}
-		row := w.plan.have[change.Key]
-		if err := errors.Join(w.clearExtras(ctx, row), w.s.remove(ctx, w.c, row)); err != nil {
-			w.report.Left = append(w.report.Left, fmt.Sprintf("%s: %v", change.Key, err))
-			continue
-		}
-		w.deletes = append(w.deletes, change.Key)
-		w.report.Resources = append(w.report.Resources, change)
-	}
-}
-
-// remove deletes a resource that the deployment made; one that it found stays.
-func (s *Service) remove(ctx context.Context, c *caller, r deployments.Resource) error {
-	k, ok := kinds[r.Kind]
-	if !ok || !r.Owned { // permissions and grants are no resource
-		return nil
-	}
-	live, err := k.get(ctx, c, r.ResourceID)
-	if err != nil || live == nil {
-		return err
-	}
-	return k.remove(ctx, c, r.ResourceID)
-}
-
-// metadata writes what other tools read of a deployed bundle.
-func (w *work) metadata() error {
-	jobs := map[string]any{}
-	rows := slices.Collect(maps.Values(w.plan.have)) // those that --select left out
-	rows = slices.DeleteFunc(rows, func(r deployments.Resource) bool { return w.at(r.Key) == "" })
-	for _, r := range append(rows, w.upserts...) {
-		if key, ok := strings.CutPrefix(r.Key, "jobs."); ok && r.Kind == "jobs" {
-			at, _, _ := strings.Cut(w.at(r.Key), ":")
-			jobs[key] = map[string]any{"id": json.Number(r.ResourceID), "relative_path": at}
-		}
-	}
-	doc := map[string]any{"version": 1, "config": map[string]any{
-		"bundle": map[string]any{"git": map[string]any{
-			"branch": w.in.Git.Branch, "origin_url": w.in.Git.OriginURL, "commit": w.in.Git.Commit, "bundle_root_path": w.in.Git.RootPath,
-		}},
-		"workspace": map[string]any{"file_path": w.in.FilePath}, "resources": map[string]any{"jobs": jobs},
-	}}
-	b, err := json.MarshalIndent(doc, "", "  ")
-	if err != nil {
-		return err
-	}
-	return w.s.put(w.c.WorkspaceID, path.Join(w.in.StatePath, "metadata.json"), bytes.NewReader(append(b, '\n')))
-}
-
-func (w *work) at(key string) string {
-	for _, r := range w.in.Resources {
-		if r.ID() == key {
-			return r.At
-		}
-	}
-	return ""
 }

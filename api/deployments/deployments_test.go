@@ -26,6 +26,7 @@ import (
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/bundle"
 	"github.com/wherry-ml/wherry/bundle/deploy"
+	"github.com/wherry-ml/wherry/bundle/deployment"
 	"github.com/wherry-ml/wherry/client"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
@@ -107,12 +108,23 @@ func write(t *testing.T, dir string, files map[string]string) {
 
 func (s *site) deploy(dir string) (*deploy.Report, error) {
 	s.t.Helper()
+	return s.deployWith(dir, deploy.Options{StandIns: true})
+}
+
+// deployLossy deploys what deletes data.
+func (s *site) deployLossy(dir string) (*deploy.Report, error) {
+	s.t.Helper()
+	return s.deployWith(dir, deploy.Options{StandIns: true, Approve: func(*deployment.Plan) bool { return true }})
+}
+
+func (s *site) deployWith(dir string, opts deploy.Options) (*deploy.Report, error) {
+	s.t.Helper()
 	b, err := bundle.Load(context.Background(), bundle.Options{Dir: dir})
 	check(s.t, err)
 	for _, p := range b.Problems.List() {
 		s.t.Error(b.Problems.Format(p))
 	}
-	return deploy.Deploy(context.Background(), s.client, b, deploy.Options{StandIns: true})
+	return deploy.Deploy(context.Background(), s.client, b, opts)
 }
 
 // jobs returns the settings' descriptions by name; a name that comes twice is an

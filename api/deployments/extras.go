@@ -68,13 +68,13 @@ func listOf(state string) (list []map[string]any) {
 
 // clearExtras takes permissions or grants away from a resource that stays; with
 // one that goes they go by themselves.
-func (w *work) clearExtras(ctx context.Context, row deployments.Resource) error {
+func clearExtras(ctx context.Context, c *caller, in *deployment.Request, row deployments.Resource) error {
 	owner, what := strings.TrimSuffix(row.Key, path.Ext(row.Key)), path.Ext(row.Kind)
 	set, ok := setExtras[what]
-	if !ok || w.at(owner) == "" {
+	if !ok || !has(in, owner) {
 		return nil
 	}
-	return set(ctx, w.c, kinds[strings.TrimSuffix(row.Kind, what)], row.ResourceID, w.extrasBefore(row.Key), nil)
+	return set(ctx, c, kinds[strings.TrimSuffix(row.Kind, what)], row.ResourceID, listOf(row.State), nil)
 }
 
 // setPermissions replaces the permissions of a resource (stored, and not yet

@@ -172,7 +172,7 @@ func (s *Service) recover(ctx context.Context) error {
 			return fmt.Errorf("restore the files of %s: %w", d.RootPath, err)
 		}
 	}
-	return nil
+	return s.settleAll(ctx)
 }
 
 func (s *Service) deploymentOf(ctx context.Context, v deployments.Version) (deployments.Deployment, error) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,14 +108,7 @@ func Deploy(ctx context.Context, c *client.Client, b *bundle.Bundle, opts Option
 
 // loses tells whether a plan takes away what may hold data. Jobs hold none.
 func loses(plan *deployment.Plan) bool {
-	for _, change := range plan.Resources {
-		kind, _, _ := strings.Cut(change.Key, ".")
-		data := kind == "schemas" || kind == "volumes" || kind == "registered_models" || kind == "experiments" || kind == "secret_scopes"
-		if data && (change.Action == deployment.Delete || change.Action == deployment.Recreate) && !strings.HasSuffix(change.Key, ".permissions") && !strings.HasSuffix(change.Key, ".grants") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(plan.Resources, deployment.Change.Loses)
 }
 
 // waitForLock is how often a deploy that found another one going on asks again.

@@ -104,17 +104,7 @@ func PrintReport(w io.Writer, r *Report) {
 		return
 	}
 	printStandIns(w, r.StandIns)
-	unchanged := 0
-	for _, change := range r.Resources {
-		if change.Action == deployment.Unchanged {
-			unchanged++
-			continue
-		}
-		PrintChange(w, deployment.Change{Key: change.Key, Action: change.Action, Name: change.Name})
-	}
-	for _, left := range r.Left {
-		fmt.Fprintf(w, "! not deleted, the next deploy tries again: %s\n", left)
-	}
+	unchanged := printChanges(w, r.Report)
 	fmt.Fprintf(w, "deployed version %d: %d resources unchanged, %d files uploaded (%s)\n", r.Version, unchanged, r.Uploaded, size(r.Bytes))
 	if permissions(r.Resources) {
 		fmt.Fprintln(w, "permissions are stored; they are not enforced yet")

@@ -2,6 +2,8 @@
 // deploy: what is wanted, what would change, what was done.
 package deployment
 
+import "strings"
+
 // Host is who is signed in, and where.
 type Host struct {
 	UserName    string `json:"user_name"`
@@ -139,6 +141,11 @@ type Report struct {
 	Resources    []Change  `json:"resources"`
 	TreeDigest   string    `json:"tree_digest"`
 	StandIns     []StandIn `json:"stand_ins,omitempty"`
+	// Restores is the version that this one brought back, 0 for none.
+	Restores int64 `json:"restores_version,omitempty"`
+	// Kept are resources that a former version did not have and that stay,
+	// because they may hold data.
+	Kept []string `json:"kept,omitempty"`
 	// Left are resources that should have been deleted and could not be; the
 	// next deploy tries again.
 	Left []string `json:"left,omitempty"`
@@ -185,4 +192,50 @@ type Summary struct {
 	DeployedBy   string            `json:"deployed_by,omitempty"`
 	DeployedAt   int64             `json:"deployed_at,omitempty"` // ms
 	Resources    map[string]string `json:"resources"`             // id by key
+}
+
+// Rollback asks for a former version to be deployed again.
+type Rollback struct {
+	// Version is the version to go back to, 0 for the one before the live one.
+	Version int64 `json:"version"`
+	// AllowDataLoss lets resources that may hold data be deleted or made anew.
+	AllowDataLoss bool `json:"allow_data_loss,omitempty"`
+	ForceLock     bool `json:"force_lock,omitempty"`
+}
+
+// Version is one entry of a deployment's history.
+type Version struct {
+	Version     int64  `json:"version"`
+	Type        string `json:"type"`   // "deploy" or "destroy"
+	Status      string `json:"status"` // "in progress", "success", "failure", "aborted" or "expired"
+	Live        bool   `json:"live,omitempty"`
+	Restores    int64  `json:"restores_version,omitempty"`
+	Restorable  bool   `json:"restorable"`
+	Git         Git    `json:"git"`
+	DirtyDigest string `json:"dirty_digest,omitempty"`
+	TreeDigest  string `json:"tree_digest,omitempty"`
+	CreatedBy   string `json:"created_by"`
+	CreatedAt   int64  `json:"created_at"` // ms
+	CompletedAt int64  `json:"completed_at,omitempty"`
+}
+
+// History are the versions of a deployment, the newest first.
+type History struct {
+	Versions []Version `json:"versions"`
+}
+
+// HoldsData tells whether resources of a type may hold data that is lost with
+// them. The type is a section's name, as in "schemas".
+func HoldsData(kind string) bool {
+	switch kind {
+	case "catalogs", "schemas", "volumes", "registered_models", "models", "experiments", "secret_scopes", "external_locations":
+		return true
+	}
+	return false
+}
+
+// Loses tells whether a change takes away what may hold data.
+func (c Change) Loses() bool {
+	kind, rest, _ := strings.Cut(c.Key, ".")
+	return (c.Action == Delete || c.Action == Recreate) && HoldsData(kind) && !strings.Contains(rest, ".")
 }

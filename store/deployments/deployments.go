@@ -106,6 +106,10 @@ type Version struct {
 	// Resumable versions are the server's own: it takes them back if it finds
 	// them half done.
 	Resumable bool
+	// Restores is the version that this one brought back, 0 for none.
+	Restores int64
+	// Restorable tells whether it can be deployed again; it is read only.
+	Restorable bool
 }
 
 // Store keeps deployments in db.

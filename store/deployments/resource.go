@@ -18,12 +18,15 @@ type Resource struct {
 	Action       string
 	Version      int64
 	Owned        bool
+	// Doomed is one that the live version has no more and that is yet to be
+	// deleted.
+	Doomed bool
 }
 
-const resourceColumns = `deployment_id, key, kind, resource_id, state, action, version, owned`
+const resourceColumns = `deployment_id, key, kind, resource_id, state, action, version, owned, doomed`
 
 func scanResource(scan func(...any) error) (r Resource, err error) {
-	err = scan(&r.DeploymentID, &r.Key, &r.Kind, &r.ResourceID, &r.State, &r.Action, &r.Version, &r.Owned)
+	err = scan(&r.DeploymentID, &r.Key, &r.Kind, &r.ResourceID, &r.State, &r.Action, &r.Version, &r.Owned, &r.Doomed)
 	return r, err
 }
 
@@ -47,9 +50,9 @@ func (s *Store) Resources(ctx context.Context, id string) (list []Resource, err 
 }
 
 func putResource(tx *store.Tx, r Resource) error {
-	_, err := tx.Exec(`INSERT INTO deployment_resource (`+resourceColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	_, err := tx.Exec(`INSERT INTO deployment_resource (`+resourceColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, false)
 		ON CONFLICT (deployment_id, key) DO UPDATE SET kind = excluded.kind, resource_id = excluded.resource_id, state = excluded.state,
-		action = excluded.action, version = excluded.version, owned = excluded.owned`,
+		action = excluded.action, version = excluded.version, owned = excluded.owned, doomed = false`,
 		r.DeploymentID, r.Key, r.Kind, r.ResourceID, r.State, r.Action, r.Version, r.Owned)
 	return err
 }

@@ -12,12 +12,15 @@ import (
 )
 
 const versionColumns = `deployment_id, version, kind, status, reason, display_name, target, mode, cli_version, git, dirty_digest, tree_digest,
-	created_by, created_at, completed_by, completed_at, expires_at, resumable`
+	created_by, created_at, completed_by, completed_at, expires_at, resumable, restores`
+
+// versionFields are versionColumns and what is computed of others.
+const versionFields = versionColumns + `, request <> ''`
 
 func scanVersion(scan func(...any) error) (v Version, err error) {
 	git := ""
 	err = scan(&v.DeploymentID, &v.Version, &v.Kind, &v.Status, &v.Reason, &v.DisplayName, &v.Target, &v.Mode, &v.CLIVersion, &git, &v.DirtyDigest, &v.TreeDigest,
-		&v.CreatedBy, &v.CreatedAt, &v.CompletedBy, &v.CompletedAt, &v.ExpiresAt, &v.Resumable)
+		&v.CreatedBy, &v.CreatedAt, &v.CompletedBy, &v.CompletedAt, &v.ExpiresAt, &v.Resumable, &v.Restores, &v.Restorable)
 	if err == nil && git != "" {
 		err = json.Unmarshal([]byte(git), &v.Git)
 	}
@@ -57,9 +60,9 @@ func begin(tx *store.Tx, ws int64, v *Version, force bool) error {
 	}
 	v.Version, v.Status, v.CreatedAt, v.ExpiresAt = next, VersionInProgress, now, now+Lease.Milliseconds()
 	if _, err := tx.Exec(`INSERT INTO deployment_version (`+versionColumns+`)
-		VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8, $9, $10, $11, $12, $13, '', 0, $14, $15)`,
+		VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8, $9, $10, $11, $12, $13, '', 0, $14, $15, $16)`,
 		v.DeploymentID, v.Version, v.Kind, v.Status, v.DisplayName, v.Target, v.Mode, v.CLIVersion, rawJSON(v.Git), v.DirtyDigest, v.TreeDigest,
-		v.CreatedBy, v.CreatedAt, v.ExpiresAt, v.Resumable); err != nil {
+		v.CreatedBy, v.CreatedAt, v.ExpiresAt, v.Resumable, v.Restores); err != nil {
 		return err
 	}
 	return tx.ExecVersioned(`UPDATE deployment SET last_version = $1, status = $2, updated_at = $3 WHERE id = $4 AND last_version = $5`,
@@ -68,7 +71,7 @@ func begin(tx *store.Tx, ws int64, v *Version, force bool) error {
 
 // unlock ends the version in progress if its lease is over or force is set.
 func unlock(tx *store.Tx, d Deployment, now int64, force bool) error {
-	v, err := scanVersion(tx.Row(`SELECT `+versionColumns+` FROM deployment_version WHERE deployment_id = $1 AND status = $2`, d.ID, VersionInProgress).Scan)
+	v, err := scanVersion(tx.Row(`SELECT `+versionFields+` FROM deployment_version WHERE deployment_id = $1 AND status = $2`, d.ID, VersionInProgress).Scan)
 	if errors.Is(err, store.ErrNoRows) {
 		return nil
 	}
@@ -126,7 +129,7 @@ func (s *Store) Version(ctx context.Context, ws int64, id string, version int64)
 		if _, err := get(tx, ws, id); err != nil {
 			return err
 		}
-		v, err = scanVersion(tx.Row(`SELECT `+versionColumns+` FROM deployment_version WHERE deployment_id = $1 AND version = $2`, id, version).Scan)
+		v, err = scanVersion(tx.Row(`SELECT `+versionFields+` FROM deployment_version WHERE deployment_id = $1 AND version = $2`, id, version).Scan)
 		if errors.Is(err, store.ErrNoRows) {
 			return wherry.Errorf(wherry.CodeDoesNotExist, "Version %d of deployment %s does not exist.", version, id)
 		}
@@ -141,7 +144,7 @@ func (s *Store) Versions(ctx context.Context, ws int64, id string, limit, offset
 		if _, err := get(tx, ws, id); err != nil {
 			return err
 		}
-		return tx.Each(`SELECT `+versionColumns+` FROM deployment_version WHERE deployment_id = $1 ORDER BY version DESC LIMIT $2 OFFSET $3`,
+		return tx.Each(`SELECT `+versionFields+` FROM deployment_version WHERE deployment_id = $1 ORDER BY version DESC LIMIT $2 OFFSET $3`,
 			[]any{id, limit, offset}, func(scan func(...any) error) error {
 				v, err := scanVersion(scan)
 				list = append(list, v)
@@ -165,7 +168,7 @@ func (s *Store) LastDeployed(ctx context.Context, id string) (v Version, ok bool
 }
 
 func lastDeployed(tx *store.Tx, id string) (Version, error) {
-	return scanVersion(tx.Row(`SELECT `+versionColumns+` FROM deployment_version WHERE deployment_id = $1 AND reason = $2
+	return scanVersion(tx.Row(`SELECT `+versionFields+` FROM deployment_version WHERE deployment_id = $1 AND reason = $2
 		ORDER BY version DESC LIMIT 1`, id, ReasonSuccess).Scan)
 }
 
@@ -207,7 +210,7 @@ func (s *Store) Live(ctx context.Context, ws int64, target string) (list []Live,
 // what a killed server left.
 func (s *Store) Unfinished(ctx context.Context) (list []Version, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		return tx.Each(`SELECT `+versionColumns+` FROM deployment_version WHERE status = $1 AND resumable`, []any{VersionInProgress},
+		return tx.Each(`SELECT `+versionFields+` FROM deployment_version WHERE status = $1 AND resumable`, []any{VersionInProgress},
 			func(scan func(...any) error) error {
 				v, err := scanVersion(scan)
 				list = append(list, v)
@@ -245,20 +248,25 @@ func complete(tx *store.Tx, v Version, reason, actor, status string) error {
 
 // Done is what a successful version leaves.
 type Done struct {
-	Files     string // the tree's digest, "" for none
-	FilePath  string
-	Target    string
-	Mode      string
-	Display   string
-	Upserts   []Resource
-	Deletes   []string // keys
-	RunID     int64    // of the caller, for the event
+	Files    string // the tree's digest, "" for none
+	FilePath string
+	Target   string
+	Mode     string
+	Display  string
+	Upserts  []Resource
+	// Deletes are the keys of resources to be deleted once this is stored: see
+	// Doomed.
+	Deletes []string
+	// Request is what Restorable returns later, "" for nothing.
+	Request   string
+	RunID     int64 // of the caller, for the event
 	Workspace int64
 	Event     map[string]any // the payload; resources, deployment_id and version are added
 }
 
 // Succeed completes a version, makes its files and resources the current ones,
-// and tells of it, in one transaction.
+// and tells of it, in one transaction. A version that the server deployed is
+// then settled with Settle.
 func (s *Store) Succeed(ctx context.Context, v Version, actor string, done Done) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
 		if err := complete(tx, v, ReasonSuccess, actor, StatusActive); err != nil {
@@ -271,12 +279,16 @@ func (s *Store) Succeed(ctx context.Context, v Version, actor string, done Done)
 			}
 		}
 		for _, key := range done.Deletes {
-			if _, err := tx.Exec(`DELETE FROM deployment_resource WHERE deployment_id = $1 AND key = $2`, v.DeploymentID, key); err != nil {
+			if _, err := tx.Exec(`UPDATE deployment_resource SET doomed = true WHERE deployment_id = $1 AND key = $2`, v.DeploymentID, key); err != nil {
 				return err
 			}
 		}
 		if v.Kind == KindDestroy {
 			return markDeleted(tx, v.DeploymentID, actor)
+		}
+		if _, err := tx.Exec(`UPDATE deployment_version SET request = $1, settled = $2 WHERE deployment_id = $3 AND version = $4`,
+			done.Request, !v.Resumable, v.DeploymentID, v.Version); err != nil {
+			return err
 		}
 		if _, err := tx.Exec(`UPDATE deployment SET tree_digest = $1, file_path = $2, target = $3, mode = $4, display_name = $5 WHERE id = $6`,
 			done.Files, done.FilePath, done.Target, done.Mode, done.Display, v.DeploymentID); err != nil {
@@ -293,11 +305,17 @@ func emit(tx *store.Tx, v Version, actor string, done Done) error {
 	}
 	list := []map[string]string{}
 	for _, r := range resources {
+		if r.Doomed {
+			continue
+		}
 		list = append(list, map[string]string{"key": r.Key, "id": r.ResourceID})
 	}
 	payload := map[string]any{
 		"deployment_id": v.DeploymentID, "version": v.Version, "resources": list, "tree_digest": v.TreeDigest, "dirty_digest": v.DirtyDigest,
 		"commit": v.Git.Commit, "branch": v.Git.Branch, "origin_url": v.Git.OriginURL, "author": v.Git.Author, "message": v.Git.Message, "target": v.Target,
+	}
+	if v.Restores > 0 {
+		payload["restores"] = v.Restores
 	}
 	for key, value := range done.Event {
 		payload[key] = value
