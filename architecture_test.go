@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"store/...", "store/storetest", "spark", "client", "bundle/deployment", "bundle/schema", "bundle/source"},
 	{"egress", "task", "bundle", "bundle/run"},
 	{"agent", "api", "trace", "bundle/deploy"},
-	{"cluster", "scheduler", "trigger", "trace/rows"},
+	{"cluster", "scheduler", "trigger", "trace/rows", "cicd/git"},
 	{"api/..."},
 	{"ui"},
 	{"server"},

@@ -78,4 +78,6 @@ const (
 	EventCIApproval = "ci.approval"
 	// {run_id, attempt, job, name, sha256, size}
 	EventCIArtifact = "ci.artifact"
+	// {repo, push_id, ref, old, new, forced}; Subject is repo:ref
+	EventRefUpdated = "git.ref.updated"
 )

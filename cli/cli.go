@@ -65,6 +65,7 @@ func rootCommand() *cobra.Command {
 		agentCommand(),
 		mlflowCommand(),
 		envCommand(),
+		repoCommand(),
 	)
 	return root
 }

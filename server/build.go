@@ -18,6 +18,7 @@ import (
 	traceapi "github.com/wherry-ml/wherry/api/trace"
 	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
 	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/cicd/git"
 	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/egress"
 	"github.com/wherry-ml/wherry/scheduler"
@@ -26,6 +27,7 @@ import (
 	"github.com/wherry-ml/wherry/store/compute"
 	"github.com/wherry-ml/wherry/store/deployments"
 	"github.com/wherry-ml/wherry/store/environments"
+	gitstore "github.com/wherry-ml/wherry/store/git"
 	"github.com/wherry-ml/wherry/store/jobs"
 	"github.com/wherry-ml/wherry/store/mlflow"
 	graph "github.com/wherry-ml/wherry/store/trace"
@@ -66,6 +68,8 @@ type builder struct {
 	clusters  *cluster.Manager // nil if the configuration has another compute
 	runs      *jobs.Store
 	tracer    *trace.Service
+	commits   *gitstore.Store
+	hosting   *git.Service
 }
 
 // build makes every part, in the order in which data flows, and ties them
@@ -73,7 +77,7 @@ type builder struct {
 func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info) (*system, error) {
 	b := &builder{cfg: cfg, db: db, epoch: epoch, info: info, sys: &system{}}
 	b.add(nil, api.Route{Method: "GET", Path: "/health", Permission: api.Public, Summary: "Is the server alive", Handler: api.Raw(health)})
-	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.history, b.pages} {
+	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.sources, b.history, b.pages} {
 		if err := part(ctx); err != nil {
 			return nil, err
 		}
@@ -172,6 +176,17 @@ func (b *builder) work(ctx context.Context) error {
 	b.add(trigger.New(b.runs).Run, api.Routes()...)
 	b.add(scheduler.New(b.runs, work(b.runs)).Run)
 	b.files.Objects = permissionObjects(b.runs, b.tracking)
+	return nil
+}
+
+// sources: the repositories that are pushed to.
+func (b *builder) sources(ctx context.Context) error {
+	b.commits = gitstore.New(b.db)
+	b.hosting = git.New(git.Config{Store: b.commits, State: b.cfg.State, MaxPush: b.cfg.MaxPush})
+	if err := b.hosting.Start(ctx); err != nil {
+		return err
+	}
+	b.add(b.hosting.Run, b.hosting.Routes()...)
 	return nil
 }
 

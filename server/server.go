@@ -35,6 +35,7 @@ type Config struct {
 	// is ten minutes. StopAgents ends all agents with the server: for tests.
 	AgentIdle  time.Duration
 	StopAgents bool
+	MaxPush    int64 // bytes of one push to a Git repository; 0 is 1 GiB
 	// Plain asks for boxes without namespaces: for tests.
 	Plain bool
 	Ready func(Info)

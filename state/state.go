@@ -46,7 +46,7 @@ func (d Dir) create() error {
 	if err := mark.Close(); err != nil {
 		return err
 	}
-	for _, p := range []string{"workspace", "dbfs", "volumes", "managed", "lake", "artifacts", "models", "trees", "runs", "agents", "keys", "cache"} {
+	for _, p := range []string{"workspace", "dbfs", "volumes", "managed", "lake", "artifacts", "models", "trees", "runs", "agents", "keys", "cache", "repos"} {
 		if err := os.MkdirAll(d.Path(p), 0o700); err != nil {
 			return err
 		}
@@ -100,6 +100,9 @@ func (d Dir) Run(runID int64) string { return d.Path("runs", strconv.FormatInt(r
 
 // Agent is the folder of a cluster's agent: lock, token, epoch, spools, log.
 func (d Dir) Agent(clusterID string) string { return d.Path("agents", clusterID) }
+
+// Repos holds Git repositories, bare, as NAME.git.
+func (d Dir) Repos() string { return d.Path("repos") }
 
 // Keys holds the installation's certificate authority and signing keys.
 func (d Dir) Keys() string { return d.Path("keys") }

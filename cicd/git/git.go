@@ -1,0 +1,201 @@
+// Package git hosts Git repositories: the smart HTTP protocol by running the
+// real git, the rules of protected branches before a ref moves and the record of
+// every movement after, pull requests, and mirrors of repositories elsewhere.
+package git
+
+import (
+	"context"
+	_ "embed" // hook.sh
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/state"
+	"github.com/wherry-ml/wherry/store/git"
+)
+
+// MaxPush is how large a push may be unless the configuration says otherwise.
+const MaxPush = 1 << 30
+
+//go:embed hook.sh
+var hook []byte
+
+// Config is what New takes.
+type Config struct {
+	Store   *git.Store
+	State   state.Dir
+	MaxPush int64 // bytes of one push, packed; 0 is MaxPush
+}
+
+// Service is the hosting of repositories. The fields may be set before it
+// serves.
+type Service struct {
+	// Permit says whether a caller who is no admin may read, or write to, a
+	// repository. It returns an error for the caller, or nil.
+	Permit func(ctx context.Context, id wherry.Identity, repo git.Repo, write bool) error
+	// Remarks gives the lines that a pusher sees after the push, as
+	// "ci-build-test queued: URL". base is scheme://host of the push.
+	Remarks func(ctx context.Context, base string, repo git.Repo, pushes []git.Push) []string
+
+	cfg   Config
+	store *git.Store
+	git   string // the program
+	slots chan struct{}
+
+	mu    sync.Mutex
+	locks map[string]*refLock // by the repository's key
+}
+
+// refLock keeps one push at a time between the question whether its refs may
+// move and the record that they did.
+type refLock struct {
+	sync.Mutex
+	settled bool // what a server before us left unrecorded, is recorded
+}
+
+// processes bounds how many programs of git run at once.
+const processes = 16
+
+// New returns the service; Start makes it ready.
+func New(cfg Config) *Service {
+	if cfg.MaxPush == 0 {
+		cfg.MaxPush = MaxPush
+	}
+	return &Service{cfg: cfg, store: cfg.Store, slots: make(chan struct{}, processes), locks: map[string]*refLock{}, Permit: ownOnly, Remarks: noRemarks}
+}
+
+// ownOnly is the rule until grants are enforced: who is no admin reads and
+// writes the repositories that they made; a task reads what its starter may.
+func ownOnly(_ context.Context, id wherry.Identity, repo git.Repo, write bool) error {
+	switch {
+	case id.RunID != 0 && write:
+		return wherry.Errorf(wherry.CodePermissionDenied, "a task's token may not push to %s", repo.Name)
+	case id.ForAdmin || repo.Creator == id.UserName:
+		return nil
+	}
+	return wherry.Errorf(wherry.CodePermissionDenied, "%s may not use the repository %s: until grants are enforced only admins and who made it may", id.UserName, repo.Name)
+}
+
+func noRemarks(context.Context, string, git.Repo, []git.Push) []string { return nil }
+
+// Start makes what the service needs in the state directory. Without git on the
+// PATH it starts too, and every call of git says what is missing.
+func (s *Service) Start(ctx context.Context) error {
+	path, err := exec.LookPath("git")
+	if err != nil {
+		slog.Warn("there is no git on the PATH: repositories are not served")
+		return nil
+	}
+	s.git = path
+	root := s.cfg.State.Repos()
+	if err := os.MkdirAll(filepath.Join(root, ".hooks"), 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{"pre-receive", "post-receive"} {
+		if err := state.WriteFile(s.hooks(name), hook, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := s.proveHook(ctx); err != nil {
+		return fmt.Errorf("repositories: %w", err)
+	}
+	if err := s.removeUnfinished(root); err != nil {
+		return err
+	}
+	return s.initBare(ctx, s.nowhere(), "main")
+}
+
+func (s *Service) hooks(name string) string {
+	return filepath.Join(s.cfg.State.Repos(), ".hooks", name)
+}
+
+// nowhere is an empty repository: what one that a push will make looks like.
+func (s *Service) nowhere() string { return filepath.Join(s.cfg.State.Repos(), ".empty.git") }
+
+func (s *Service) dir(r git.Repo) string {
+	return filepath.Join(s.cfg.State.Repos(), strings.ToLower(r.Name)+".git")
+}
+
+// removeUnfinished deletes repositories whose making was cut off.
+func (s *Service) removeUnfinished(root string) error {
+	list, err := filepath.Glob(filepath.Join(root, ".new-*"))
+	for _, dir := range list {
+		err = errors.Join(err, state.RemoveAll(dir))
+	}
+	return err
+}
+
+// Run records the pushes that a server before this one could not, and looks
+// after the repositories, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	repos, err := s.store.Repos(ctx)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	for _, r := range repos {
+		if s.git == "" {
+			break
+		}
+		if err := s.settle(ctx, r); err != nil && ctx.Err() == nil {
+			slog.Error("read the refs of a repository", "repo", r.Name, "err", err)
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// create makes a repository: its folder first under another name, then its row,
+// then its folder's name. A server that is killed between finds a row without a
+// folder, and makes an empty one.
+func (s *Service) create(ctx context.Context, r git.Repo) (git.Repo, error) {
+	if s.git == "" {
+		return r, errNoGit()
+	}
+	if err := git.CheckName(r.Name); err != nil {
+		return r, err
+	}
+	if r.DefaultBranch == "" {
+		r.DefaultBranch = "main"
+	}
+	if err := s.checkBranch(ctx, r.DefaultBranch); err != nil {
+		return r, err
+	}
+	dir, err := os.MkdirTemp(s.cfg.State.Repos(), ".new-*")
+	if err != nil {
+		return r, err
+	}
+	defer os.RemoveAll(dir) // a name that it has no more, once all went well
+	if err := s.initBare(ctx, dir, r.DefaultBranch); err != nil {
+		return r, err
+	}
+	if r, err = s.store.Create(ctx, r); err != nil {
+		return r, err
+	}
+	return r, os.Rename(dir, s.dir(r))
+}
+
+// open makes sure that a repository has its folder.
+func (s *Service) open(ctx context.Context, r git.Repo) error {
+	if _, err := os.Stat(filepath.Join(s.dir(r), "HEAD")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return s.initBare(ctx, s.dir(r), r.DefaultBranch)
+}
+
+func errNoGit() error {
+	return wherry.Errorf(wherry.CodeFeatureDisabled, "there is no git on the server's PATH: install git and start the server again")
+}

@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wherry-ml/wherry/client"
+)
+
+// gitRepo is a repository as the API tells of it.
+type gitRepo struct {
+	Name          string `json:"name"`
+	DefaultBranch string `json:"default_branch"`
+	ForkOf        string `json:"fork_of"`
+	URL           string `json:"url"`
+}
+
+func repoCommand() *cobra.Command {
+	var o repoOptions
+	c := &cobra.Command{Use: "repo", Short: "Git repositories of this installation"}
+	c.PersistentFlags().StringVar(&o.state, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
+	c.PersistentFlags().StringVarP(&o.output, "output", "o", "text", "text or json")
+	c.AddCommand(repoCreateCommand(&o), repoListCommand(&o), repoCredentialCommand(&o))
+	return c
+}
+
+// repoOptions are the flags that all commands of repositories have.
+type repoOptions struct{ state, output string }
+
+func repoCreateCommand(o *repoOptions) *cobra.Command {
+	var branch, remote string
+	c := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Make a repository, and a remote of the working directory's for it",
+		Example: `  wherry repo create my-project --remote origin
+  git push -u origin main`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			server, err := localServer(c, o.state)
+			if err != nil {
+				return err
+			}
+			var r gitRepo
+			if err := server.Do(c.Context(), "POST", "/api/wherry/repos", map[string]any{"name": args[0], "default_branch": branch}, &r); err != nil {
+				return err
+			}
+			if remote != "" {
+				if err := addRemote(c, o, remote, r.URL); err != nil {
+					return fmt.Errorf("%s was made, but it is no remote here: %w", r.URL, err)
+				}
+			}
+			if o.output == "json" {
+				return printJSON(c.OutOrStdout(), r)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s\n", r.URL)
+			if remote == "" {
+				fmt.Fprintf(c.ErrOrStderr(), "Push to it as any user, with a token as the password, or let `wherry repo create --remote origin` set that up.\n")
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&branch, "default-branch", "main", "the branch that a clone checks out")
+	c.Flags().StringVar(&remote, "remote", "", "also make this remote of the working directory's repository, signed in by wherry")
+	return c
+}
+
+// addRemote adds a remote, and lets git ask wherry for the sign-in.
+func addRemote(c *cobra.Command, o *repoOptions, remote, address string) error {
+	dir, err := stateDir(o.state)
+	if err != nil {
+		return err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return err
+	}
+	host := u.Scheme + "://" + u.Host
+	for _, args := range [][]string{
+		{"remote", "add", remote, address},
+		{"config", "credential." + host + ".helper", fmt.Sprintf("!%s repo credential --state %s", quoted(exe), quoted(string(dir)))},
+	} {
+		if out, err := exec.CommandContext(c.Context(), "git", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("git %s: %w: %s", args[0], err, strings.TrimSpace(string(out)))
+		}
+	}
+	return nil
+}
+
+// quoted is a word of a shell.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+func repoListCommand(o *repoOptions) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the repositories", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			server, err := localServer(c, o.state)
+			if err != nil {
+				return err
+			}
+			var list struct {
+				Repos []gitRepo `json:"repos"`
+			}
+			if err := server.Do(c.Context(), "GET", "/api/wherry/repos", nil, &list); err != nil {
+				return err
+			}
+			if o.output == "json" {
+				return printJSON(c.OutOrStdout(), list.Repos)
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, r := range list.Repos {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", r.Name, r.DefaultBranch, r.URL)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+// repoCredentialCommand is a credential helper of git's (gitcredentials(7)):
+// it answers with the admin's token of the state directory, to git alone and
+// only for the server that runs there.
+func repoCredentialCommand(o *repoOptions) *cobra.Command {
+	return &cobra.Command{
+		Use: "credential get", Short: "Answer git's question for a sign-in", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if args[0] != "get" {
+				return nil // there is nothing to store or to erase
+			}
+			asked := map[string]string{}
+			for in := bufio.NewScanner(c.InOrStdin()); in.Scan(); {
+				key, value, _ := strings.Cut(in.Text(), "=")
+				asked[key] = value
+			}
+			dir, err := stateDir(o.state)
+			if err != nil {
+				return err
+			}
+			_, info, err := client.Local(c.Context(), dir)
+			if err != nil {
+				return err
+			}
+			if asked["protocol"]+"://"+asked["host"] != info.URL {
+				return nil // another server's question
+			}
+			token, err := os.ReadFile(dir.Path("admin-token"))
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "username=token\npassword=%s\n", strings.TrimSpace(string(token)))
+			return nil
+		},
+	}
+}
