@@ -29,6 +29,10 @@ type Options struct {
 	ClusterID string
 }
 
+// CLIVersion is the version of the databricks command that wherry's stands in
+// for: what a bundle's databricks_cli_version is compared with.
+const CLIVersion = "0.299.0"
+
 // LocalUser is the admin that every installation has from its first start.
 const LocalUser = "admin@localhost"
 

@@ -14,12 +14,16 @@ import (
 	"github.com/wherry-ml/wherry/bundle"
 	"github.com/wherry-ml/wherry/bundle/deploy"
 	"github.com/wherry-ml/wherry/bundle/deployment"
+	"github.com/wherry-ml/wherry/cli/databricks"
 	"github.com/wherry-ml/wherry/client"
 	"github.com/wherry-ml/wherry/environment"
 )
 
 // bundleFlags are the flags of every command that loads a bundle.
 type bundleFlags struct {
+	// session is who calls and where, if the command is databricks; nil for
+	// the installation on this machine.
+	session                    *databricks.Session
 	dir, target, state, output string
 	vars                       []string
 	force, forceLock, approve  bool
@@ -41,6 +45,9 @@ func (f *bundleFlags) add(c *cobra.Command) {
 
 // addServer adds the flags of commands that talk to a server.
 func (f *bundleFlags) addServer(c *cobra.Command) {
+	if f.session != nil {
+		return
+	}
 	c.Flags().StringVar(&f.state, "state", "", "state directory of the server (default: wherry below XDG_STATE_HOME); one is started if none runs")
 }
 
@@ -99,16 +106,9 @@ func (f *bundleFlags) connect(ctx context.Context, errOut io.Writer) (*client.Cl
 		}
 		return nil, nil, err
 	}
-	dir, err := stateDir(f.state)
+	c, err := f.server(ctx, errOut, b)
 	if err != nil {
 		return nil, nil, err
-	}
-	c, info, started, err := EnsureServer(ctx, dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	if started {
-		fmt.Fprintf(errOut, "started a server: %s (state in %s)\n", info.URL, dir)
 	}
 	var host deployment.Host
 	if err := c.Do(ctx, "GET", "/api/wherry/deployments/host", nil, &host); err != nil {
@@ -122,6 +122,44 @@ func (f *bundleFlags) connect(ctx context.Context, errOut io.Writer) (*client.Cl
 		fmt.Fprint(errOut, b.Problems.Format(p))
 	}
 	return c, b, nil
+}
+
+// user is who is signed in where the session goes, "" if nothing says where: a
+// bundle can be checked without.
+func (f *bundleFlags) user(ctx context.Context) (string, error) {
+	if f.session == nil {
+		return "", nil
+	}
+	b, err := f.load(ctx, io.Discard, "")
+	if b == nil || err != nil || !f.session.Configured(b.Workspace.Host, profileOf(b)) {
+		return "", nil //nolint:nilerr // what is wrong with the bundle is told when it is loaded
+	}
+	c, err := f.server(ctx, io.Discard, b)
+	if err != nil {
+		return "", err
+	}
+	var host deployment.Host
+	return host.UserName, c.Do(ctx, "GET", "/api/wherry/deployments/host", nil, &host)
+}
+
+// profileOf is the profile that a bundle signs in with.
+func profileOf(b *bundle.Bundle) string { return b.Config.Get("workspace", "profile").Text() }
+
+// server is who the bundle goes to: the workspace that the session names, or
+// the server of the state directory, which is started if none runs.
+func (f *bundleFlags) server(ctx context.Context, errOut io.Writer, b *bundle.Bundle) (*client.Client, error) {
+	if f.session != nil {
+		return f.session.Connect(ctx, b.Workspace.Host, profileOf(b))
+	}
+	dir, err := stateDir(f.state)
+	if err != nil {
+		return nil, err
+	}
+	c, info, started, err := EnsureServer(ctx, dir)
+	if started {
+		fmt.Fprintf(errOut, "started a server: %s (state in %s)\n", info.URL, dir)
+	}
+	return c, err
 }
 
 func (f *bundleFlags) deployOptions(c *cobra.Command, b *bundle.Bundle) deploy.Options {

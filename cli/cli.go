@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -22,10 +23,14 @@ type ExitError struct {
 func (e *ExitError) Error() string { return e.Message }
 
 // Main runs the command line and returns the process's exit code: 0 success,
-// 1 failure, 2 wrong use.
+// 1 failure, 2 wrong use. Under the name databricks the binary is another
+// command.
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if filepath.Base(args[0]) == "databricks" {
+		return databricksMain(ctx, args[1:])
+	}
 	root := rootCommand()
 	root.SetArgs(args[1:])
 	err := root.ExecuteContext(ctx)
@@ -57,7 +62,7 @@ func rootCommand() *cobra.Command {
 		downCommand(),
 		demoCommand(),
 		runCommand(),
-		bundleCommand(),
+		bundleCommand(nil),
 		standInCommand(),
 		doctorCommand(),
 		traceCommand(),

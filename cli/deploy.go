@@ -11,23 +11,28 @@ import (
 	"github.com/wherry-ml/wherry/bundle"
 	"github.com/wherry-ml/wherry/bundle/config"
 	"github.com/wherry-ml/wherry/bundle/deploy"
+	"github.com/wherry-ml/wherry/bundle/deployment"
+	"github.com/wherry-ml/wherry/cli/databricks"
 	"github.com/wherry-ml/wherry/client"
 )
 
-func bundleCommand() *cobra.Command {
+func bundleCommand(session *databricks.Session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bundle",
 		Short: "Validate, plan, deploy, run and destroy a databricks.yml bundle",
 		Long: `Works with the bundle in the working directory or above it (databricks.yml). Every target goes to the wherry
 installation on this machine, whatever workspace.host says; nothing else is contacted.`,
 	}
-	c.AddCommand(validateCommand(), planCommand(), deployCommand(), bundleRunCommand(), summaryCommand(), destroyCommand(),
-		rollbackCommand(), historyCommand(), openCommand(), initCommand(), generateCommand())
+	c.AddCommand(validateCommand(session), planCommand(session), deployCommand(session), bundleRunCommand(session), summaryCommand(session), destroyCommand(session),
+		openCommand(session), initCommand(), generateCommand())
+	if session == nil { // wherry's own
+		c.AddCommand(rollbackCommand(), historyCommand())
+	}
 	return c
 }
 
-func validateCommand() *cobra.Command {
-	f := &bundleFlags{}
+func validateCommand(session *databricks.Session) *cobra.Command {
+	f := &bundleFlags{session: session}
 	c := &cobra.Command{
 		Use:   "validate",
 		Short: "Check the bundle, without a server",
@@ -35,12 +40,19 @@ func validateCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			errOut := c.ErrOrStderr()
-			if f.json() {
+			if f.json() && session == nil { // its document has the problems
 				errOut = io.Discard
 			}
-			b, err := f.load(c.Context(), errOut, "")
+			user, err := f.user(c.Context())
+			if err != nil {
+				return err
+			}
+			b, err := f.load(c.Context(), errOut, user)
 			if b == nil {
 				return err
+			}
+			if f.json() && session != nil {
+				return errors.Join(err, printJSON(c.OutOrStdout(), resolved(b, nil, "")))
 			}
 			if f.json() {
 				return errors.Join(err, printJSON(c.OutOrStdout(), validated(b)))
@@ -74,8 +86,33 @@ func validated(b *bundle.Bundle) map[string]any {
 	return doc
 }
 
-func planCommand() *cobra.Command {
-	f := &bundleFlags{}
+// resolved is the whole bundle as scripts of the databricks command read it, with
+// the ids and pages of what is deployed.
+func resolved(b *bundle.Bundle, s *deployment.Summary, server string) any {
+	doc, ok := b.Config.Plain().(map[string]any)
+	if !ok || s == nil {
+		return doc
+	}
+	kinds, _ := doc["resources"].(map[string]any)
+	for kind, section := range kinds {
+		resources, _ := section.(map[string]any)
+		for key, r := range resources {
+			one, _ := r.(map[string]any)
+			id := s.Resources[kind+"."+key]
+			if one == nil || id == "" {
+				continue
+			}
+			one["id"] = id
+			if page, err := resourcePage(b, kind+"."+key, s.Resources); err == nil {
+				one["url"] = server + page
+			}
+		}
+	}
+	return doc
+}
+
+func planCommand(session *databricks.Session) *cobra.Command {
+	f := &bundleFlags{session: session}
 	c := f.command(&cobra.Command{
 		Use:   "plan",
 		Short: "Show what a deploy would change, field by field",
@@ -91,8 +128,8 @@ func planCommand() *cobra.Command {
 	return c
 }
 
-func deployCommand() *cobra.Command {
-	f := &bundleFlags{}
+func deployCommand(session *databricks.Session) *cobra.Command {
+	f := &bundleFlags{session: session}
 	plan := ""
 	c := f.command(&cobra.Command{
 		Use:   "deploy",
@@ -118,8 +155,8 @@ as it was. A deploy with nothing to do uploads nothing.`,
 	return c
 }
 
-func summaryCommand() *cobra.Command {
-	f := &bundleFlags{}
+func summaryCommand(session *databricks.Session) *cobra.Command {
+	f := &bundleFlags{session: session}
 	return f.command(&cobra.Command{
 		Use:   "summary",
 		Short: "Show what is deployed, with ids and pages",
@@ -129,12 +166,16 @@ func summaryCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return f.print(c, cl, b, s, func(w io.Writer) { deploy.PrintSummary(w, cl.URL, b, s) })
+		var answer any = s
+		if session != nil {
+			answer = resolved(b, s, cl.URL)
+		}
+		return f.print(c, cl, b, answer, func(w io.Writer) { deploy.PrintSummary(w, cl.URL, b, s) })
 	})
 }
 
-func destroyCommand() *cobra.Command {
-	f := &bundleFlags{}
+func destroyCommand(session *databricks.Session) *cobra.Command {
+	f := &bundleFlags{session: session}
 	c := f.command(&cobra.Command{
 		Use:   "destroy",
 		Short: "Take away what the bundle deployed",

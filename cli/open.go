@@ -13,12 +13,13 @@ import (
 	"github.com/wherry-ml/wherry/bundle"
 	"github.com/wherry-ml/wherry/bundle/config"
 	"github.com/wherry-ml/wherry/bundle/deploy"
+	"github.com/wherry-ml/wherry/cli/databricks"
 	"github.com/wherry-ml/wherry/client"
 )
 
 // openCommand shows the page of what is deployed.
-func openCommand() *cobra.Command {
-	f := &bundleFlags{}
+func openCommand(session *databricks.Session) *cobra.Command {
+	f := &bundleFlags{session: session}
 	key := ""
 	return f.command(&cobra.Command{
 		Use:   "open [KEY]",

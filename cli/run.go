@@ -17,6 +17,7 @@ import (
 	"github.com/wherry-ml/wherry/bundle/config"
 	"github.com/wherry-ml/wherry/bundle/deploy"
 	"github.com/wherry-ml/wherry/bundle/run"
+	"github.com/wherry-ml/wherry/cli/databricks"
 	"github.com/wherry-ml/wherry/client"
 )
 
@@ -25,6 +26,7 @@ type runFlags struct {
 	params, only []string
 	noWait       bool
 	restart      bool
+	sayHow       bool // the error says how a run ended: callers of databricks read it
 }
 
 func (f *runFlags) add(c *cobra.Command) {
@@ -108,8 +110,8 @@ granted and does not find is made as a stand-in and listed.`,
 }
 
 // bundleRunCommand runs what is deployed, without a deploy.
-func bundleRunCommand() *cobra.Command {
-	f, rf := &bundleFlags{}, &runFlags{}
+func bundleRunCommand(session *databricks.Session) *cobra.Command {
+	f, rf := &bundleFlags{session: session}, &runFlags{sayHow: session != nil}
 	c := &cobra.Command{
 		Use:               "run KEY",
 		Short:             "Run a deployed job and follow it",
@@ -219,6 +221,9 @@ func (f *runFlags) run(c *cobra.Command, cl *client.Client, b *bundle.Bundle, ke
 	}
 	if !result.Succeeded() {
 		tellMissing(c, cl, b)
+		if f.sayHow {
+			return result.Failure()
+		}
 		return &ExitError{Code: 1}
 	}
 	return nil

@@ -20,11 +20,12 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the wanted outputs in the scripts")
 
-// TestMain makes this binary wherry when a script, a server or an agent starts
+// TestMain makes this binary wherry, or databricks, when a script, a server or an agent starts
 // it by that name.
 func TestMain(m *testing.M) {
 	sandbox.Main()
-	testscript.Main(m, map[string]func(){"wherry": func() { os.Exit(cli.Main(os.Args)) }})
+	main := func() { os.Exit(cli.Main(os.Args)) }
+	testscript.Main(m, map[string]func(){"wherry": main, "databricks": main})
 }
 
 // TestScripts runs the commands against one real server, whose state directory

@@ -22,16 +22,28 @@ import (
 // goroutines.
 type Client struct {
 	URL   string // scheme://host:port
-	token string
+	token func(context.Context) (string, error)
 	http  *http.Client
 }
 
 // New returns a client that signs in with a token.
 func New(url, token string) *Client {
-	t := http.DefaultTransport.(*http.Transport).Clone()
+	t := transport()
 	t.Proxy = nil // the server is on this machine or named on purpose
+	return &Client{URL: strings.TrimSuffix(url, "/"), token: func(context.Context) (string, error) { return token, nil }, http: &http.Client{Transport: t}}
+}
+
+// Remote returns a client of a workspace by its host name, which the
+// environment's proxy may lead to a server: that is how production names reach
+// wherry. token gives the token that is valid now.
+func Remote(url string, token func(context.Context) (string, error)) *Client {
+	return &Client{URL: strings.TrimSuffix(url, "/"), token: token, http: &http.Client{Transport: transport()}}
+}
+
+func transport() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 16
-	return &Client{URL: strings.TrimSuffix(url, "/"), token: token, http: &http.Client{Transport: t}}
+	return t
 }
 
 // Info is what a running server writes into its state directory.
@@ -158,7 +170,11 @@ func (c *Client) Send(ctx context.Context, method, path string, body io.Reader, 
 	if size >= 0 {
 		r.ContentLength = size
 	}
-	r.Header.Set("Authorization", "Bearer "+c.token)
+	token, err := c.token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("User-Agent", "wherry")
 	resp, err := c.http.Do(r)
 	if err != nil {

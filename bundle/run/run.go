@@ -159,6 +159,27 @@ func (r *Result) Succeeded() bool {
 	return r.State == wherry.ResultSuccess || r.State == wherry.ResultSuccessWithFailures
 }
 
+// Failure is why a run did not succeed: its own words and those of its tasks.
+func (r *Result) Failure() error {
+	word := r.State
+	if word == "" {
+		word = r.LifeCycle
+	}
+	message := fmt.Sprintf("run %d ended as %s", r.RunID, word)
+	if r.Message != "" {
+		message += ": " + r.Message
+	}
+	for _, t := range r.Tasks {
+		if t.Error != "" {
+			message += fmt.Sprintf("\ntask %s: %s", t.Key, t.Error)
+		}
+		if t.Trace != "" {
+			message += "\n" + strings.TrimRight(t.Trace, "\n")
+		}
+	}
+	return errors.New(message)
+}
+
 type stateView struct {
 	LifeCycle string `json:"life_cycle_state"`
 	Result    string `json:"result_state"`

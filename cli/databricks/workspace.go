@@ -1,0 +1,3 @@
+package databricks
+
+const workspaceAPI = "/api/2.0/workspace/"
