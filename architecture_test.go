@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"."},
 	{"state", "blob", "delta", "cron", "notebook", "sandbox", "python", "jvm", "examples", "agent/protocol", "workflow"},
 	{"store", "environment", "bundle/config"},
-	{"auth"},
+	{"auth", "store/drift"}, // drift is noted in the transactions of the other stores
 	{"store/...", "store/storetest", "spark", "client", "bundle/deployment", "bundle/schema", "bundle/source"},
 	{"egress", "task", "bundle", "bundle/run", "client/signin"},
 	{"agent", "api", "trace", "bundle/deploy"},

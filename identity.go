@@ -34,6 +34,10 @@ type Identity struct {
 	// ForAdmin says that the call is of a run which an admin started. Until
 	// grants are enforced it may do what they may, whoever it runs as.
 	ForAdmin bool
+	// Deployment is the id of the deployment that makes the call itself, as part
+	// of its own deploy; "" for everyone's own calls. It is never taken from a
+	// request.
+	Deployment string
 	// BaseURL is scheme://host of the request, without a slash at the end:
 	// links and artifact locations are rendered from it and never stored.
 	BaseURL string

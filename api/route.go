@@ -168,6 +168,7 @@ func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Iden
 		return base, wherry.Errorf(wherry.CodeUnauthenticated, "sign in with a token: none was sent")
 	}
 	id.BaseURL, id.UserAgent = base.BaseURL, base.UserAgent
+	id.Deployment = wherry.IdentityFrom(r.Context()).Deployment // a call within the server
 	asAdmin := id.Admin || id.ForAdmin && e.Permission != Admin
 	if !asAdmin && e.Permission != SignedIn && e.Permission != Own {
 		return base, wherry.Errorf(wherry.CodePermissionDenied, "%s may not %s %s: only admins may until grants are enforced", id.UserName, r.Method, e.Path)

@@ -66,6 +66,7 @@ func rootCommand() *cobra.Command {
 		standInCommand(),
 		doctorCommand(),
 		traceCommand(),
+		driftCommand(),
 		setupCommand(),
 		agentCommand(),
 		mlflowCommand(),

@@ -157,7 +157,7 @@ func (b *builder) models(context.Context) error {
 func (b *builder) work(ctx context.Context) error {
 	b.deployed = deployments.New(b.db)
 	b.deployAPI = deploymentsapi.New(b.db, b.deployed, b.cfg.State)
-	b.add(nil, b.deployAPI.Routes()...)
+	b.add(b.deployAPI.Watch, b.deployAPI.Routes()...)
 	b.places = environments.New(b.db)
 	b.add(nil, environmentsapi.New(b.places, b.deployed).Routes()...)
 

@@ -19,6 +19,9 @@ type caller struct {
 	handler http.Handler
 	header  http.Header // what signs the calls in
 	host    string
+	// deployment is whose deploy the calls are part of: its own changes are no
+	// drift.
+	deployment string
 }
 
 func (s *Service) caller(r *http.Request) *caller {
@@ -66,7 +69,7 @@ func (c *caller) call(ctx context.Context, method, path string, in, out any) err
 		}
 		body = b
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+c.host+path, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(wherry.WithIdentity(ctx, wherry.Identity{Deployment: c.deployment}), method, "http://"+c.host+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ func (s *Service) deployAs(ctx context.Context, w *work) (*deployment.Report, er
 		return nil, busy(d)
 	}
 	defer s.release(d.ID)
+	c.deployment = d.ID
 	if p, err := s.plan(ctx, c, in); err != nil {
 		return nil, err
 	} else if !p.Changes && w.restores == 0 { // another deploy of the same was first
@@ -241,8 +242,14 @@ func (w *work) resource(ctx context.Context, r deployment.Resource) error {
 	}
 	have := w.plan.have[r.ID()]
 	row := deployments.Resource{Key: r.ID(), Kind: r.Type, ResourceID: change.ID, State: stateOf(config), Owned: have.Owned || have.Key == "" && change.Action == deployment.Create}
+	row.Live = rebased(have, row.State, w.plan.live[r.ID()])
 	if change.Action != deployment.Unchanged {
 		if row.ResourceID, err = w.change(ctx, k, r, change, config); err != nil {
+			return err
+		}
+	}
+	if change.Action != deployment.Unchanged || row.Live == "" {
+		if row.Live, err = w.look(ctx, row); err != nil {
 			return err
 		}
 	}
@@ -255,6 +262,12 @@ func (w *work) resource(ctx context.Context, r deployment.Resource) error {
 	w.upserts = append(w.upserts, row)
 	w.report.Resources = append(w.report.Resources, change)
 	return w.extras(ctx, k, r, row.ResourceID)
+}
+
+// look is what a resource's API gives of it now, for telling drift later.
+func (w *work) look(ctx context.Context, row deployments.Resource) (string, error) {
+	live, err := w.s.liveOf(ctx, w.c, row.Kind, row.ResourceID)
+	return stateOf(live), err
 }
 
 var actions = map[string]string{

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/wherry-ml/wherry"
@@ -16,6 +17,7 @@ import (
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/deployments"
+	"github.com/wherry-ml/wherry/store/drift"
 	"github.com/wherry-ml/wherry/store/environments"
 )
 
@@ -25,19 +27,21 @@ type Service struct {
 	store *deployments.Store
 	// places says where a target goes.
 	places *environments.Store
+	drifts *drift.Store
 	dir    state.Dir
 	// handler is the server's whole surface: resources are made through their
 	// own APIs, with the rights of the caller.
-	handler http.Handler
-	mu      sync.Mutex
-	running map[string]bool // deployments this process is at work on
+	handler   http.Handler
+	comparing sync.Mutex // one pass over drift at a time
+	mu        sync.Mutex
+	running   map[string]bool // deployments this process is at work on
 	// step is told each step of a deploy by its name; tests end the server there.
 	step func(string) error
 }
 
 // New returns the service. Call Start before the first request.
 func New(db *store.DB, s *deployments.Store, dir state.Dir) *Service {
-	return &Service{db: db, store: s, places: environments.New(db), dir: dir, running: map[string]bool{}, step: func(string) error { return nil }}
+	return &Service{db: db, store: s, places: environments.New(db), drifts: drift.New(db), dir: dir, running: map[string]bool{}, step: func(string) error { return nil }}
 }
 
 // Start gives the service the server's handler, and takes back what a killed
@@ -63,7 +67,7 @@ func (s *Service) Routes() []api.Route {
 		{Method: "GET", Path: own + "{id}/history", Permission: api.Read, Summary: "List the versions of a deployment", Handler: api.JSON(s.history)},
 		{Method: "GET", Path: own + "summary", Permission: api.Read, Summary: "What is deployed to a root path", Handler: api.JSON(s.summary)},
 		{Method: "GET", Path: own + "stand-ins", Permission: api.Read, Summary: "List stand-ins", Handler: api.JSON(s.standIns)},
-	}, s.publicRoutes()...)
+	}, slices.Concat(s.driftRoutes(), s.publicRoutes())...)
 }
 
 func (s *Service) host(ctx context.Context, _ *api.Empty) (*deployment.Host, error) {

@@ -37,6 +37,7 @@ func (s *Service) destroy(ctx context.Context, c *caller, in *deployment.Destroy
 		return nil, busy(d)
 	}
 	defer s.release(d.ID)
+	c.deployment = d.ID
 	report := &deployment.Report{DeploymentID: d.ID}
 	var version deployments.Version
 	fn := func(ctx context.Context) error {

@@ -48,7 +48,14 @@ func (w *work) extras(ctx context.Context, k kind, r deployment.Resource, id str
 				return err
 			}
 		} else {
-			row.Action = w.plan.have[change.Key].Action
+			row.Action, row.Live = w.plan.have[change.Key].Action, w.plan.have[change.Key].Live
+		}
+		if row.Live == "" {
+			live, err := w.look(ctx, row)
+			if err != nil {
+				return err
+			}
+			row.Live = live
 		}
 		change.ID = id
 		w.upserts = append(w.upserts, row)

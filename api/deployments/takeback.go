@@ -23,6 +23,7 @@ func (s *Service) failed(ctx context.Context, v deployments.Version, reason stri
 		return err
 	}
 	defer end()
+	c.deployment = d.ID
 	if err := s.takeBack(ctx, c, v); err != nil {
 		slog.Error("take back a deploy", "deployment", v.DeploymentID, "version", v.Version, "err", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 )
 
 // Default names of a new installation, as in a new workspace of the platform.
@@ -385,7 +386,10 @@ func (s *Store) Update(ctx context.Context, kind, fullName, actor string, edit f
 		err = tx.ExecVersioned(`UPDATE securable SET name = $1, owner = $2, location = $3, doc = $4, updated_at = $5, updated_by = $6, version = version + 1
 			WHERE id = $7 AND version = $8`, out.Name, out.Owner, out.Location, string(doc), out.UpdatedAt, actor, out.ID, out.Version)
 		out.Version++
-		return err
+		if err != nil {
+			return err
+		}
+		return drift.Touch(ctx, tx, deployedAs[kind], before.FullName())
 	})
 	if store.IsDuplicate(err) {
 		err = exists(out)
@@ -394,6 +398,12 @@ func (s *Store) Update(ctx context.Context, kind, fullName, actor string, edit f
 		return nil, err
 	}
 	return out, nil
+}
+
+// deployedAs are the kinds of a deployment's resources.
+var deployedAs = map[string]string{
+	wherry.SecurableCatalog: "catalogs", wherry.SecurableSchema: "schemas", wherry.SecurableVolume: "volumes",
+	wherry.SecurableFunction: "registered_models", wherry.SecurableModel: "registered_models", wherry.SecurableExternalLocation: "external_locations",
 }
 
 // rename refuses a name that is taken, and the renaming of a schema or catalog

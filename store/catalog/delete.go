@@ -7,6 +7,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 )
 
 // Delete deletes a securable. A catalog or schema that is not empty is deleted
@@ -23,7 +24,7 @@ func (s *Store) Delete(ctx context.Context, kind, fullName string, force bool) e
 				return err
 			}
 		}
-		return s.remove(tx, n)
+		return s.remove(ctx, tx, n)
 	})
 }
 
@@ -95,13 +96,13 @@ func (s *Store) models(tx *store.Tx, n *wherry.Securable) (count int, err error)
 	return count, nil
 }
 
-func (s *Store) remove(tx *store.Tx, n *wherry.Securable) error {
+func (s *Store) remove(ctx context.Context, tx *store.Tx, n *wherry.Securable) error {
 	children, err := childrenOf(tx, n)
 	if err != nil {
 		return err
 	}
 	for _, c := range children {
-		if err := s.remove(tx, c); err != nil {
+		if err := s.remove(ctx, tx, c); err != nil {
 			return err
 		}
 	}
@@ -125,7 +126,10 @@ func (s *Store) remove(tx *store.Tx, n *wherry.Securable) error {
 		return err
 	}
 	tx.Changed(Topic)
-	return tx.ExecVersioned(`DELETE FROM securable WHERE id = $1 AND version = $2`, n.ID, n.Version)
+	if err := tx.ExecVersioned(`DELETE FROM securable WHERE id = $1 AND version = $2`, n.ID, n.Version); err != nil {
+		return err
+	}
+	return drift.Touch(ctx, tx, deployedAs[n.Kind], n.FullName())
 }
 
 // ManagedVolumes calls fn with each managed volume.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 )
 
 // Grant is what one principal was granted on one securable.
@@ -190,8 +191,10 @@ func (s *Store) ChangeGrants(ctx context.Context, kind, fullName string, changes
 				return err
 			}
 		}
-		list, err = grants(tx, key, "")
-		return err
+		if list, err = grants(tx, key, ""); err != nil {
+			return err
+		}
+		return drift.Touch(ctx, tx, deployedAs[kind]+".grants", fullName)
 	})
 	return list, err
 }

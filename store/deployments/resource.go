@@ -21,12 +21,15 @@ type Resource struct {
 	// Doomed is one that the live version has no more and that is yet to be
 	// deleted.
 	Doomed bool
+	// Live is JSON: the settings as the resource's API gave them right after the
+	// deploy, "" if nobody looked. Drift is what differs from them.
+	Live string
 }
 
-const resourceColumns = `deployment_id, key, kind, resource_id, state, action, version, owned, doomed`
+const resourceColumns = `deployment_id, key, kind, resource_id, state, action, version, owned, doomed, live`
 
 func scanResource(scan func(...any) error) (r Resource, err error) {
-	err = scan(&r.DeploymentID, &r.Key, &r.Kind, &r.ResourceID, &r.State, &r.Action, &r.Version, &r.Owned, &r.Doomed)
+	err = scan(&r.DeploymentID, &r.Key, &r.Kind, &r.ResourceID, &r.State, &r.Action, &r.Version, &r.Owned, &r.Doomed, &r.Live)
 	return r, err
 }
 
@@ -50,11 +53,17 @@ func (s *Store) Resources(ctx context.Context, id string) (list []Resource, err 
 }
 
 func putResource(tx *store.Tx, r Resource) error {
-	_, err := tx.Exec(`INSERT INTO deployment_resource (`+resourceColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, false)
+	_, err := tx.Exec(`INSERT INTO deployment_resource (`+resourceColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, false, $9)
 		ON CONFLICT (deployment_id, key) DO UPDATE SET kind = excluded.kind, resource_id = excluded.resource_id, state = excluded.state,
-		action = excluded.action, version = excluded.version, owned = excluded.owned, doomed = false`,
-		r.DeploymentID, r.Key, r.Kind, r.ResourceID, r.State, r.Action, r.Version, r.Owned)
+		action = excluded.action, version = excluded.version, owned = excluded.owned, doomed = false, live = excluded.live`,
+		r.DeploymentID, r.Key, r.Kind, r.ResourceID, r.State, r.Action, r.Version, r.Owned, r.Live)
 	return err
+}
+
+// PutResource stores what a deployment holds anew: one that was deleted and was
+// made again.
+func (s *Store) PutResource(ctx context.Context, r Resource) error {
+	return s.db.Write(ctx, func(tx *store.Tx) error { return putResource(tx, r) })
 }
 
 // Operation is one change that a version makes to a resource.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 )
 
 const versionColumns = `deployment_id, version, kind, status, reason, display_name, target, mode, cli_version, git, dirty_digest, tree_digest,
@@ -206,6 +207,22 @@ func (s *Store) Live(ctx context.Context, ws int64, target string) (list []Live,
 	return list, err
 }
 
+// InProgress tells whether a version of a deployment is in progress whose lease
+// is not over.
+func (s *Store) InProgress(ctx context.Context, id string) (busy bool, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		now, err := tx.Now()
+		if err != nil {
+			return err
+		}
+		n := 0
+		err = tx.Row(`SELECT count(*) FROM deployment_version WHERE deployment_id = $1 AND status = $2 AND expires_at > $3`, id, VersionInProgress, now).Scan(&n)
+		busy = n > 0
+		return err
+	})
+	return busy, err
+}
+
 // Unfinished lists the server's own versions in progress, of all workspaces:
 // what a killed server left.
 func (s *Store) Unfinished(ctx context.Context) (list []Version, err error) {
@@ -284,10 +301,16 @@ func (s *Store) Succeed(ctx context.Context, v Version, actor string, done Done)
 			}
 		}
 		if v.Kind == KindDestroy {
+			if err := drift.Destroyed(tx, v.DeploymentID, actor); err != nil {
+				return err
+			}
 			return markDeleted(tx, v.DeploymentID, actor)
 		}
 		if _, err := tx.Exec(`UPDATE deployment_version SET request = $1, settled = $2 WHERE deployment_id = $3 AND version = $4`,
 			done.Request, !v.Resumable, v.DeploymentID, v.Version); err != nil {
+			return err
+		}
+		if err := drift.Deployed(tx, v.DeploymentID, actor); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(`UPDATE deployment SET tree_digest = $1, file_path = $2, target = $3, mode = $4, display_name = $5 WHERE id = $6`,

@@ -3,10 +3,12 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 )
 
 const jobColumns = `j.id, j.workspace_id, j.creator, j.settings, j.created_at, j.version, ` + principalColumns
@@ -107,6 +109,9 @@ func (s *Store) Update(ctx context.Context, ws, id int64, edit func(*wherry.Job)
 			return err
 		}
 		c.Changed(TopicJob)
+		if err := drift.Touch(ctx, c.Tx, "jobs", strconv.FormatInt(id, 10)); err != nil {
+			return err
+		}
 		if err := c.applyTimeout(id, j.Settings.TimeoutSeconds); err != nil {
 			return err
 		}
@@ -153,7 +158,7 @@ func (s *Store) Delete(ctx context.Context, ws, id int64) error {
 			}
 		}
 		c.Changed(TopicJob)
-		return nil
+		return drift.Touch(ctx, c.Tx, "jobs", strconv.FormatInt(id, 10))
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 	"github.com/wherry-ml/wherry/store/mlflow/filter"
 )
 
@@ -177,8 +178,10 @@ func (s *Store) SetExperimentStage(ctx context.Context, ws int64, id, stage stri
 		if _, err := tx.Exec(`UPDATE mlflow_experiment SET stage = $1, updated_at = $2 WHERE id = $3`, stage, now(), e.ID); err != nil {
 			return err
 		}
-		_, err = tx.Exec(`UPDATE mlflow_run SET stage = $1 WHERE experiment_id = $2`, stage, e.ID)
-		return err
+		if _, err = tx.Exec(`UPDATE mlflow_run SET stage = $1 WHERE experiment_id = $2`, stage, e.ID); err != nil {
+			return err
+		}
+		return drift.Touch(ctx, tx, "experiments", id)
 	})
 }
 
@@ -230,8 +233,10 @@ func (s *Store) changeExperiment(ctx context.Context, ws int64, id string, chang
 		if err := change(tx, e); err != nil {
 			return err
 		}
-		_, err = tx.Exec(`UPDATE mlflow_experiment SET updated_at = $1 WHERE id = $2`, now(), e.ID)
-		return err
+		if _, err = tx.Exec(`UPDATE mlflow_experiment SET updated_at = $1 WHERE id = $2`, now(), e.ID); err != nil {
+			return err
+		}
+		return drift.Touch(ctx, tx, "experiments", id)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 )
 
 // Account is the workspace id of Unity Catalog's models, which belong to no
@@ -283,7 +284,10 @@ func (s *Store) DeleteModel(ctx context.Context, ws int64, name string) error {
 		if _, err = tx.Exec(`DELETE FROM mlflow_registered_model WHERE id = $1`, m.id); err != nil {
 			return err
 		}
-		return s.moved(tx, ws, m.Name, "")
+		if err := s.moved(tx, ws, m.Name, ""); err != nil {
+			return err
+		}
+		return drift.Touch(ctx, tx, "registered_models", m.Name)
 	})
 }
 
@@ -296,7 +300,10 @@ func (s *Store) changeModel(ctx context.Context, ws int64, name string, change f
 		if _, err := tx.Exec(`UPDATE mlflow_registered_model SET updated_at = $1 WHERE id = $2`, now(), m.id); err != nil {
 			return err
 		}
-		return change(tx, m)
+		if err := change(tx, m); err != nil {
+			return err
+		}
+		return drift.Touch(ctx, tx, "registered_models", m.Name)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 )
 
 // Access is what one principal may do with one object. Exactly one of the
@@ -88,8 +89,10 @@ func (s *Store) ChangePermissions(ctx context.Context, ws int64, objectType, id 
 				return err
 			}
 		}
-		list, err = permissions(tx, ws, objectType, id)
-		return err
+		if list, err = permissions(tx, ws, objectType, id); err != nil {
+			return err
+		}
+		return drift.Touch(ctx, tx, objectType+".permissions", id)
 	})
 	return list, err
 }

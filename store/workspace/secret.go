@@ -15,6 +15,7 @@ import (
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 )
 
 // Key seals secrets: AES-256-GCM with a key that is outside of the database.
@@ -112,7 +113,7 @@ func (s *Store) DeleteScope(ctx context.Context, ws int64, name string) error {
 				return err
 			}
 		}
-		return nil
+		return drift.Touch(ctx, tx, "secret_scopes", name)
 	})
 }
 

@@ -1,0 +1,281 @@
+package deployments
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store/deployments"
+	"github.com/wherry-ml/wherry/store/drift"
+)
+
+// Watch compares what was written to with what was deployed, until ctx ends.
+func (s *Service) Watch(ctx context.Context) error {
+	changed, stop := s.db.Watch(drift.Topic)
+	defer stop()
+	for {
+		wait := time.Minute
+		later, err := s.Compare(ctx)
+		if err != nil && ctx.Err() == nil {
+			slog.Error("drift: pass failed", "err", err)
+		}
+		if later {
+			wait = time.Second
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// Compare looks at every deployed resource that was written to since. Those of
+// a deployment whose deploy is going on are left for later.
+func (s *Service) Compare(ctx context.Context) (later bool, err error) {
+	s.comparing.Lock()
+	defer s.comparing.Unlock()
+	pending, err := s.drifts.Pending(ctx, 1000)
+	if err != nil || len(pending) == 0 {
+		return false, err
+	}
+	places := map[string]*place{}
+	for _, check := range pending {
+		p, ok := places[check.DeploymentID]
+		if !ok {
+			var end func()
+			if p, end, err = s.place(ctx, check.DeploymentID); err != nil {
+				return later, err
+			}
+			defer end()
+			places[check.DeploymentID] = p
+		}
+		if p.busy {
+			later = true
+			continue
+		}
+		if err := s.compare(ctx, p, check); err != nil {
+			return later, err
+		}
+	}
+	return later, nil
+}
+
+// place is a deployment with what is needed to compare it.
+type place struct {
+	deployments.Deployment
+	rows map[string]deployments.Resource
+	env  wherry.Environment
+	c    *caller // acts as who deployed it
+	busy bool    // a deploy is going on
+}
+
+// place reads a deployment for comparing. End it with the function returned.
+func (s *Service) place(ctx context.Context, id string) (p *place, end func(), err error) {
+	p = &place{rows: map[string]deployments.Resource{}}
+	if p.Deployment, err = s.store.ByID(ctx, id); err != nil {
+		return nil, nil, err
+	}
+	rows, err := s.store.Resources(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, r := range rows {
+		if !r.Doomed {
+			p.rows[r.Key] = r
+		}
+	}
+	if p.env, _, err = s.places.OfTarget(ctx, p.WorkspaceID, p.Target); err != nil {
+		return nil, nil, err
+	}
+	if p.busy, err = s.store.InProgress(ctx, id); err != nil {
+		return nil, nil, err
+	}
+	by := p.CreatedBy
+	if v, ok, err := s.store.LastDeployed(ctx, id); err != nil {
+		return nil, nil, err
+	} else if ok {
+		by = v.CreatedBy
+	}
+	if p.c, end, err = s.callerNamed(ctx, p.WorkspaceID, by); err != nil {
+		return nil, nil, err
+	}
+	p.c.deployment = id
+	return p, end, nil
+}
+
+// compare looks at one resource, stores what differs, and heals it where the
+// environment says so.
+func (s *Service) compare(ctx context.Context, p *place, check drift.Check) error {
+	row, ok := p.rows[check.Resource]
+	if !ok || p.DestroyedAt > 0 {
+		return s.drifts.Done(ctx, check.ID)
+	}
+	d, ignored, err := s.driftOf(ctx, p, row)
+	if err != nil {
+		return err
+	}
+	d.Actor, d.RunID = check.Actor, check.RunID
+	way := check.Way
+	switch {
+	case way == "" && ignored:
+		way = drift.WayIgnored
+	case way == "":
+		way = drift.WayUndone
+	}
+	found, err := s.drifts.Compared(ctx, check.ID, d, way, check.Actor)
+	if err != nil || found.ID == 0 || !p.env.SelfHeal {
+		return err
+	}
+	if err := s.restore(ctx, p, row, found, drift.WayHealed, "wherry"); err != nil {
+		slog.Warn("drift: self-heal failed", "deployment", p.ID, "resource", row.Key, "err", err)
+		return s.drifts.Mark(ctx, p.WorkspaceID, int64(found.ID), drift.Open, "self-heal failed: "+err.Error())
+	}
+	return nil
+}
+
+// driftOf compares a resource; Kind is "" if nothing differs but what the
+// environment ignores.
+func (s *Service) driftOf(ctx context.Context, p *place, row deployments.Resource) (d drift.Drift, ignored bool, err error) {
+	d = drift.Drift{WorkspaceID: p.WorkspaceID, DeploymentID: p.ID, Version: row.Version, Resource: row.Key, ResourceID: row.ResourceID}
+	live, err := s.liveOf(ctx, p.c, row.Kind, row.ResourceID)
+	if err != nil {
+		return d, false, err
+	}
+	if live == nil {
+		if _, ok := kinds[row.Kind]; ok {
+			d.Kind = drift.Deleted
+		}
+		return d, false, nil // permissions go with their object, which is told
+	}
+	for _, f := range drifted(row, live) {
+		if p.env.Ignores(row.Key, f.Path) {
+			ignored = true
+			continue
+		}
+		d.Kind, d.Fields = drift.Changed, append(d.Fields, f)
+	}
+	return d, ignored, nil
+}
+
+// restore writes the deployed settings of a resource back, and settles its
+// drift.
+func (s *Service) restore(ctx context.Context, p *place, row deployments.Resource, d drift.Drift, way, actor string) error {
+	if err := s.writeBack(ctx, p, row, d); err != nil {
+		return err
+	}
+	row = p.rows[row.Key]
+	left, _, err := s.driftOf(ctx, p, row)
+	if err != nil {
+		return err
+	}
+	if left.Kind != "" {
+		names := []string{}
+		for _, f := range left.Fields {
+			names = append(names, f.Path)
+		}
+		return wherry.Errorf(wherry.CodeInvalidState, "%s could not be brought back whole: %s differs still", row.Key, strings.Join(names, ", "))
+	}
+	_, err = s.drifts.Compared(ctx, 0, left, way, actor)
+	return err
+}
+
+func (s *Service) writeBack(ctx context.Context, p *place, row deployments.Resource, d drift.Drift) error {
+	base, ext, _ := strings.Cut(row.Kind, ".")
+	k, ok := kinds[base]
+	if !ok {
+		return wherry.NotImplemented("bringing back a resource of the type " + row.Kind)
+	}
+	live, err := s.liveOf(ctx, p.c, row.Kind, row.ResourceID)
+	if err != nil {
+		return err
+	}
+	if ext != "" {
+		return writeExtras(ctx, p.c, k, ext, row, live)
+	}
+	config, err := asDeployed(row, d)
+	if err != nil {
+		return err
+	}
+	if row.Kind == "jobs" {
+		tied, _ := config["deployment"].(map[string]any)
+		if tied == nil {
+			tied = map[string]any{"kind": "BUNDLE"}
+		}
+		tied["deployment_id"] = p.ID
+		config["deployment"] = tied
+	}
+	if live != nil {
+		_, err := k.update(ctx, p.c, row.ResourceID, live, config)
+		return err
+	}
+	return s.remake(ctx, p, k, row, config)
+}
+
+// asDeployed is what was deployed: what the bundle declares, and of fields that it
+// does not, what they were.
+func asDeployed(row deployments.Resource, d drift.Drift) (config map[string]any, err error) {
+	if err := json.Unmarshal([]byte(row.State), &config); err != nil {
+		return nil, fmt.Errorf("%s: %w", row.Key, err)
+	}
+	if row.Kind == "jobs" {
+		return config, nil // a reset takes away what it does not name
+	}
+	for _, f := range d.Fields {
+		if _, declared := config[f.Path]; !declared && !strings.ContainsAny(f.Path, ".[") {
+			config[f.Path] = f.Before
+			if f.Before == nil {
+				config[f.Path] = ""
+			}
+		}
+	}
+	return config, nil
+}
+
+func writeExtras(ctx context.Context, c *caller, k kind, ext string, row deployments.Resource, live map[string]any) error {
+	var before []map[string]any
+	if ext == "grants" {
+		for principal, privileges := range live {
+			before = append(before, map[string]any{"principal": principal, "privileges": privileges})
+		}
+	}
+	return setExtras["."+ext](ctx, c, k, row.ResourceID, before, listOf(row.State))
+}
+
+// remake makes a deleted resource anew. What it held is gone.
+func (s *Service) remake(ctx context.Context, p *place, k kind, row deployments.Resource, config map[string]any) error {
+	id, err := k.create(ctx, p.c, config)
+	if err != nil {
+		return err
+	}
+	moved := []deployments.Resource{row}
+	for key, r := range p.rows {
+		if strings.HasPrefix(key, row.Key+".") && strings.HasPrefix(r.Kind, row.Kind+".") {
+			moved = append(moved, r)
+			if err := setExtras["."+strings.TrimPrefix(r.Kind, row.Kind+".")](ctx, p.c, k, id, nil, listOf(r.State)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range moved {
+		r.ResourceID = id
+		live, err := s.liveOf(ctx, p.c, r.Kind, id)
+		if err != nil {
+			return err
+		}
+		r.Live = stateOf(live)
+		if err := s.store.PutResource(ctx, r); err != nil {
+			return err
+		}
+		p.rows[r.Key] = r
+	}
+	return nil
+}
