@@ -21,7 +21,7 @@ const module = "github.com/wherry-ml/wherry"
 // of layers below its own. "x/..." stands for everything below x.
 var layers = [][]string{
 	{"."},
-	{"state", "blob", "delta", "cron", "notebook", "sandbox", "python", "jvm", "examples", "agent/protocol", "workflow"},
+	{"state", "blob", "delta", "cron", "notebook", "sandbox", "python", "jvm", "examples", "project", "agent/protocol", "workflow"},
 	{"store", "environment", "bundle/config"},
 	{"auth", "store/drift"}, // drift is noted in the transactions of the other stores
 	{"store/...", "store/storetest", "spark", "client", "bundle/deployment", "bundle/schema", "bundle/source"},

@@ -61,6 +61,7 @@ func rootCommand() *cobra.Command {
 		upCommand(),
 		downCommand(),
 		demoCommand(),
+		initCommand(),
 		runCommand(),
 		bundleCommand(nil),
 		standInCommand(),

@@ -14,15 +14,6 @@ func notYet(what, instead string) error {
 // anyFlag lets the answer come before a complaint about a flag.
 var anyFlag = cobra.FParseErrWhitelist{UnknownFlags: true}
 
-func initCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "init", Short: "Make a bundle from a template (not supported yet)", Args: cobra.ArbitraryArgs, FParseErrWhitelist: anyFlag,
-		RunE: func(*cobra.Command, []string) error {
-			return notYet("bundle init", "write a databricks.yml, examples/flights has one")
-		},
-	}
-}
-
 func generateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "generate [TYPE]", Short: "Write the configuration of a resource that exists (not supported yet)", Args: cobra.ArbitraryArgs, FParseErrWhitelist: anyFlag,
