@@ -80,4 +80,11 @@ const (
 	EventCIArtifact = "ci.artifact"
 	// {repo, push_id, ref, old, new, forced}; Subject is repo:ref
 	EventRefUpdated = "git.ref.updated"
+	// {repo, action: opened|synchronize|closed|reopened, number, title, base, head, head_repo, base_sha, head_sha, merge_sha,
+	// state: open|closed|merged, author}; head_repo is the fork's name or "". Subject is repo#number
+	EventPullRequest = "git.pull_request"
+	// {repo, action: created|protected|unprotected|mirror|hook, …}; Subject is repo
+	EventRepo = "git.repo.changed"
+	// {repo, forge, reason, delivery, remote}; a webhook whose sender did not prove who they are. Nothing was done
+	EventHookRefused = "git.hook.refused"
 )

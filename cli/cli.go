@@ -73,6 +73,7 @@ func rootCommand() *cobra.Command {
 		mlflowCommand(),
 		envCommand(),
 		repoCommand(),
+		prCommand(),
 	)
 	return root
 }

@@ -27,7 +27,7 @@ func repoCommand() *cobra.Command {
 	c := &cobra.Command{Use: "repo", Short: "Git repositories of this installation"}
 	c.PersistentFlags().StringVar(&o.state, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	c.PersistentFlags().StringVarP(&o.output, "output", "o", "text", "text or json")
-	c.AddCommand(repoCreateCommand(&o), repoListCommand(&o), repoCredentialCommand(&o))
+	c.AddCommand(repoCreateCommand(&o), repoListCommand(&o), repoProtectCommand(&o), repoCredentialCommand(&o))
 	return c
 }
 
@@ -35,7 +35,7 @@ func repoCommand() *cobra.Command {
 type repoOptions struct{ state, output string }
 
 func repoCreateCommand(o *repoOptions) *cobra.Command {
-	var branch, remote string
+	var branch, remote, fork string
 	c := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a repository, and a remote of the working directory's for it",
@@ -48,7 +48,7 @@ func repoCreateCommand(o *repoOptions) *cobra.Command {
 				return err
 			}
 			var r gitRepo
-			if err := server.Do(c.Context(), "POST", "/api/wherry/repos", map[string]any{"name": args[0], "default_branch": branch}, &r); err != nil {
+			if err := server.Do(c.Context(), "POST", "/api/wherry/repos", map[string]any{"name": args[0], "default_branch": branch, "fork_of": fork}, &r); err != nil {
 				return err
 			}
 			if remote != "" {
@@ -66,7 +66,8 @@ func repoCreateCommand(o *repoOptions) *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&branch, "default-branch", "main", "the branch that a clone checks out")
+	c.Flags().StringVar(&branch, "default-branch", "", "the branch that a clone checks out (default: main, or that of the repository that it forks)")
+	c.Flags().StringVar(&fork, "fork-of", "", "begin with the branches and tags of this repository; pull requests go from here to there")
 	c.Flags().StringVar(&remote, "remote", "", "also make this remote of the working directory's repository, signed in by wherry")
 	return c
 }
@@ -160,4 +161,63 @@ func repoCredentialCommand(o *repoOptions) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// protection is what a protected branch asks for, as the API tells of it.
+type protection struct {
+	Pattern     string   `json:"pattern"`
+	PullRequest bool     `json:"pull_request"`
+	Checks      []string `json:"required_checks"`
+}
+
+func repoProtectCommand(o *repoOptions) *cobra.Command {
+	var p protection
+	var off bool
+	c := &cobra.Command{
+		Use:   "protect NAME [PATTERN]",
+		Short: "Protect branches: no forced push, no deletion, and what the flags add",
+		Long:  "Protects the branches that PATTERN covers (main, release/*, ** for all). Without PATTERN it lists what is protected.",
+		Example: `  wherry repo protect my-project main --pull-request --check ci-build-test
+  wherry repo protect my-project 'release/*'
+  wherry repo protect my-project main --off`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			server, err := localServer(c, o.state)
+			if err != nil {
+				return err
+			}
+			address := "/api/wherry/repos/" + url.PathEscape(args[0]) + "/protections"
+			var list struct {
+				Protections []protection `json:"protections"`
+			}
+			switch {
+			case len(args) == 1:
+				err = server.Do(c.Context(), "GET", address, nil, &list)
+			case off:
+				err = server.Do(c.Context(), "DELETE", address+"?pattern="+url.QueryEscape(args[1]), nil, &list)
+			default:
+				p.Pattern = args[1]
+				err = server.Do(c.Context(), "PUT", address, p, &list)
+			}
+			if err != nil {
+				return err
+			}
+			if o.output == "json" {
+				return printJSON(c.OutOrStdout(), list.Protections)
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, p := range list.Protections {
+				by := "pushes"
+				if p.PullRequest {
+					by = "pull requests"
+				}
+				fmt.Fprintf(w, "%s\tby %s\t%s\n", p.Pattern, by, strings.Join(p.Checks, ", "))
+			}
+			return w.Flush()
+		},
+	}
+	c.Flags().BoolVar(&p.PullRequest, "pull-request", false, "changes come by pull requests alone")
+	c.Flags().StringArrayVar(&p.Checks, "check", nil, "a check that must be green (may be repeated)")
+	c.Flags().BoolVar(&off, "off", false, "end the protection of the pattern")
+	return c
 }

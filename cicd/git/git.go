@@ -4,6 +4,7 @@
 package git
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // hook.sh
 	"errors"
@@ -48,6 +49,8 @@ type Service struct {
 	store *git.Store
 	git   string // the program
 	slots chan struct{}
+
+	pulls sync.Mutex // one looks after pull requests at a time
 
 	mu    sync.Mutex
 	locks map[string]*refLock // by the repository's key
@@ -135,6 +138,8 @@ func (s *Service) removeUnfinished(root string) error {
 // Run records the pushes that a server before this one could not, and looks
 // after the repositories, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
+	woken, stop := s.store.Changed()
+	defer stop()
 	repos, err := s.store.Repos(ctx)
 	if err != nil {
 		return ended(ctx, err)
@@ -147,8 +152,16 @@ func (s *Service) Run(ctx context.Context) error {
 			slog.Error("read the refs of a repository", "repo", r.Name, "err", err)
 		}
 	}
-	<-ctx.Done()
-	return nil
+	for {
+		if err := s.syncPulls(ctx, 0, nil); err != nil {
+			return ended(ctx, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-woken:
+		}
+	}
 }
 
 func ended(ctx context.Context, err error) error {
@@ -168,9 +181,14 @@ func (s *Service) create(ctx context.Context, r git.Repo) (git.Repo, error) {
 	if err := git.CheckName(r.Name); err != nil {
 		return r, err
 	}
-	if r.DefaultBranch == "" {
-		r.DefaultBranch = "main"
+	if r.DefaultBranch == "" && r.ForkOf != "" {
+		from, err := s.store.Repo(ctx, r.ForkOf)
+		if err != nil {
+			return r, err
+		}
+		r.DefaultBranch = from.DefaultBranch
 	}
+	r.DefaultBranch = cmp.Or(r.DefaultBranch, "main")
 	if err := s.checkBranch(ctx, r.DefaultBranch); err != nil {
 		return r, err
 	}
@@ -182,10 +200,31 @@ func (s *Service) create(ctx context.Context, r git.Repo) (git.Repo, error) {
 	if err := s.initBare(ctx, dir, r.DefaultBranch); err != nil {
 		return r, err
 	}
-	if r, err = s.store.Create(ctx, r); err != nil {
+	var refs map[string]string
+	if r.ForkOf != "" {
+		if refs, err = s.copyFrom(ctx, r.ForkOf, dir); err != nil {
+			return r, err
+		}
+	}
+	if r, err = s.store.Create(ctx, r, refs); err != nil {
 		return r, err
 	}
 	return r, os.Rename(dir, s.dir(r))
+}
+
+// copyFrom brings the branches and tags of a repository into a folder.
+func (s *Service) copyFrom(ctx context.Context, name, dir string) (map[string]string, error) {
+	from, err := s.store.Repo(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.settle(ctx, from); err != nil {
+		return nil, err
+	}
+	if _, err := s.output(ctx, dir, "fetch", "--quiet", "--no-write-fetch-head", s.dir(from), "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
+		return nil, err
+	}
+	return s.refsIn(ctx, dir)
 }
 
 // open makes sure that a repository has its folder.

@@ -39,7 +39,7 @@ var lfsErrors = api.Family{Name: "git-lfs", Page: func(w http.ResponseWriter, _ 
 
 // Routes returns the routes of git's own protocol and of our API.
 func (s *Service) Routes() []api.Route {
-	return []api.Route{
+	return append(s.pullRoutes(), []api.Route{
 		{Method: "GET", Path: "/git/{repo}/info/refs", Permission: api.SignedIn, Family: forGit, Summary: "Git: the refs of a repository", Handler: api.Raw(s.advertise)},
 		{Method: "POST", Path: "/git/{repo}/git-upload-pack", Permission: api.SignedIn, Family: forGit, Summary: "Git: fetch", Handler: api.Raw(s.fetch)},
 		{Method: "POST", Path: "/git/{repo}/git-receive-pack", Permission: api.SignedIn, Family: forGit, Summary: "Git: push", Handler: api.Raw(s.push)},
@@ -49,7 +49,12 @@ func (s *Service) Routes() []api.Route {
 		{Method: "POST", Path: "/api/wherry/repos", Permission: api.Write, Summary: "Make a Git repository", Handler: api.JSON(s.make)},
 		{Method: "GET", Path: "/api/wherry/repos/{name}", Permission: api.Read, Summary: "Show a Git repository", Handler: api.JSON(s.show)},
 		{Method: "GET", Path: "/api/wherry/repos/{name}/pushes", Permission: api.Read, Summary: "List the last pushes to a Git repository", Handler: api.JSON(s.pushes)},
-	}
+		{Method: "GET", Path: "/api/wherry/repos/{name}/protections", Permission: api.Read, Summary: "List the protected branches of a Git repository", Handler: api.JSON(s.protections)},
+		{Method: "PUT", Path: "/api/wherry/repos/{name}/protections", Permission: api.Write, Summary: "Protect branches of a Git repository", Handler: api.JSON(s.protect)},
+		{Method: "DELETE", Path: "/api/wherry/repos/{name}/protections", Permission: api.Write, Summary: "End a protection of branches", Handler: api.JSON(s.unprotect)},
+		{Method: "GET", Path: "/api/wherry/repos/{name}/commits/{sha}/statuses", Permission: api.Read, Summary: "List what checks say of a commit", Handler: api.JSON(s.statuses)},
+		{Method: "POST", Path: "/api/wherry/repos/{name}/commits/{sha}/statuses", Permission: api.Write, Summary: "Say what a check found of a commit", Handler: api.JSON(s.setStatus)},
+	}...)
 }
 
 func noLFS(http.ResponseWriter, *http.Request) error {

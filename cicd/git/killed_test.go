@@ -117,3 +117,47 @@ func TestServerKilled(t *testing.T) {
 		})
 	}
 }
+
+// TestMergeCutOff: a server that was killed after the base of a pull request
+// moved and before that was stored leaves what is on the disk here; the next one
+// ends the pull request, once, also where the merge is one commit of its own.
+func TestMergeCutOff(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("there is no git on the PATH")
+	}
+	dir := state.Dir(t.TempDir())
+	process, info := serve(t, dir)
+	token, err := os.ReadFile(dir.Path("admin-token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{T: t, Server: &servertest.Server{Info: info, State: dir, Token: strings.TrimSpace(string(token))}, root: t.TempDir(), env: environment(t)}
+	work := s.work("app")
+	s.run(work, "push", "-q", "origin", "main")
+	s.run(work, "checkout", "-q", "-b", "topic")
+	s.commit(work, "b.txt", "b")
+	s.run(work, "push", "-q", "origin", "topic")
+	var p pull
+	s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"head": "topic"}, &p)
+	if err := process.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = process.Wait()
+	bare := dir.Path("repos", "app.git")
+	squashed := strings.TrimSpace(s.run(bare, "commit-tree", p.HeadSHA+"^{tree}", "-p", p.BaseSHA, "-m", "topic (#1)"))
+	note := fmt.Sprintf(`{"actor":"grace@example.com","pull":1,"merge":%q}`, squashed)
+	if err := os.WriteFile(dir.Path("repos", "app.git", "wherry.pusher"), []byte(note), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.run(bare, "update-ref", "refs/heads/main", squashed, p.BaseSHA)
+
+	s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State = dir })
+	s.call("GET", "/api/wherry/repos/app/pulls/1", nil, &p)
+	if p.State != "merged" || p.MergeSHA != squashed || p.ClosedBy != "grace@example.com" {
+		t.Errorf("%+v", p)
+	}
+	if got := strings.Join(s.actions(), ", "); got != "1 opened open, 1 closed merged" {
+		t.Errorf("the queue has %s", got)
+	}
+	s.consistent("app")
+}

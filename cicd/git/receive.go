@@ -184,6 +184,9 @@ func readLines(in *bufio.Reader) (lines []line, err error) {
 	}
 }
 
+// errRefused ends a push that a rule forbids.
+var errRefused = errors.New("refused by a protected branch")
+
 // moving is how long git may take to move refs once it may.
 const moving = 5 * time.Minute
 
@@ -194,8 +197,16 @@ func (p *push) before(quarantine string, lines []line) (remarks []string, err er
 	l.Lock()
 	p.held = l
 	p.watch = time.AfterFunc(moving, p.cancel)
-	if err := p.s.note(p.repo, pusher{p.id.UserName, p.id.RunID}); err != nil {
+	if err := p.s.note(p.repo, pusher{Actor: p.id.UserName, RunID: p.id.RunID}); err != nil {
 		return []string{"The server cannot write: its log says why."}, err
+	}
+	why, err := p.refusals(quarantine, lines)
+	if err != nil {
+		slog.Error("check a push against the protections", "repo", p.repo.Name, "err", err)
+		return []string{"The server cannot check the protected branches: its log says why."}, err
+	}
+	if len(why) > 0 {
+		return append(why, "Nothing was pushed."), errRefused
 	}
 	if p.created {
 		remarks = append(remarks, "Made the repository "+p.repo.Name+", which did not exist.")
@@ -214,6 +225,7 @@ func (p *push) after(lines []line) ([]string, error) {
 		return []string{"The push was received, and is recorded as soon as the server can."}, err
 	}
 	p.told = true
+	p.s.follow(p.ctx, p.repo, pushes)
 	return p.s.Remarks(p.ctx, p.id.BaseURL, p.repo, pushes), nil
 }
 

@@ -3,10 +3,13 @@ package git
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,11 +36,8 @@ func (s *Service) lockFile(r git.Repo, how int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
+	for err = unix.EINTR; err == unix.EINTR; {
 		err = unix.Flock(int(f.Fd()), how)
-		if err != unix.EINTR {
-			break
-		}
 	}
 	if err != nil {
 		f.Close()
@@ -58,7 +58,15 @@ func (s *Service) settle(ctx context.Context, r git.Repo) error {
 	if err := s.open(ctx, r); err != nil {
 		return err
 	}
-	f, err := s.lockFile(r, unix.LOCK_EX)
+	f, err := s.lockFile(r, unix.LOCK_EX|unix.LOCK_NB)
+	for errors.Is(err, unix.EWOULDBLOCK) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond): // a file's lock wakes nobody who can also stop waiting
+		}
+		f, err = s.lockFile(r, unix.LOCK_EX|unix.LOCK_NB)
+	}
 	if err != nil {
 		return err
 	}
@@ -67,14 +75,58 @@ func (s *Service) settle(ctx context.Context, r git.Repo) error {
 	if _, err := s.reconcile(ctx, r, who.Actor, who.RunID); err != nil {
 		return err
 	}
+	if err := s.finishMerge(ctx, r, who); err != nil {
+		return err
+	}
 	s.forget(r)
 	l.settled = true
 	return nil
 }
 
+// follow does at once what a push means to the repository itself: pull requests
+// from its branches move on, and a repository whose first branch is not the one
+// that it was to have takes that one.
+func (s *Service) follow(ctx context.Context, r git.Repo, pushes []git.Push) {
+	moved := map[string]bool{}
+	for _, p := range pushes {
+		moved[p.Branch()] = true
+	}
+	err := s.syncPulls(ctx, r.ID, func(p git.PullRequest) bool { return p.HeadRepoID == r.ID && moved[p.Head] })
+	if err == nil {
+		err = s.adoptBranch(ctx, r, pushes)
+	}
+	if err != nil {
+		slog.Error("follow a push", "repo", r.Name, "err", err)
+	}
+}
+
+func (s *Service) adoptBranch(ctx context.Context, r git.Repo, pushes []git.Push) error {
+	refs, err := s.store.Refs(ctx, r.ID)
+	if err != nil || refs["refs/heads/"+r.DefaultBranch] != "" || len(refs) != len(pushes) {
+		return err
+	}
+	for _, p := range pushes {
+		if branch := p.Branch(); branch != "" && p.Old == git.Zero {
+			return s.setDefault(ctx, r, branch)
+		}
+	}
+	return nil
+}
+
+func (s *Service) setDefault(ctx context.Context, r git.Repo, branch string) error {
+	if _, err := s.output(ctx, s.dir(r), "symbolic-ref", "HEAD", "refs/heads/"+branch); err != nil {
+		return err
+	}
+	return s.store.SetDefaultBranch(ctx, r.ID, branch)
+}
+
 // refs lists what git has. Refs of pull requests are ours, not pushed.
 func (s *Service) refs(ctx context.Context, r git.Repo) (map[string]string, error) {
-	out, err := s.output(ctx, s.dir(r), "for-each-ref", "--format=%(objectname) %(refname)")
+	return s.refsIn(ctx, s.dir(r))
+}
+
+func (s *Service) refsIn(ctx context.Context, dir string) (map[string]string, error) {
+	out, err := s.output(ctx, dir, "for-each-ref", "--format=%(objectname) %(refname)")
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +145,9 @@ func (s *Service) refs(ctx context.Context, r git.Repo) (map[string]string, erro
 type pusher struct {
 	Actor string `json:"actor"`
 	RunID int64  `json:"run_id"`
+	// Of a merge: the pull request, and what its base becomes.
+	Pull  int64  `json:"pull,omitempty"`
+	Merge string `json:"merge,omitempty"`
 }
 
 func (s *Service) note(r git.Repo, who pusher) error {

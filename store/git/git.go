@@ -84,6 +84,15 @@ func (s *Store) Repo(ctx context.Context, name string) (r Repo, err error) {
 	return r, err
 }
 
+// RepoByID returns the repository with an id.
+func (s *Store) RepoByID(ctx context.Context, id int64) (r Repo, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		r, err = scanRepo(tx.Row(`SELECT `+repoColumns+` WHERE r.id = $1`, id).Scan)
+		return err
+	})
+	return r, err
+}
+
 // Repos lists the repositories by name.
 func (s *Store) Repos(ctx context.Context) (list []Repo, err error) {
 	list = []Repo{}
@@ -97,9 +106,10 @@ func (s *Store) Repos(ctx context.Context) (list []Repo, err error) {
 	return list, err
 }
 
-// Create stores a new repository; its ID and CreatedAt are set here. A name
-// that is taken is RESOURCE_ALREADY_EXISTS.
-func (s *Store) Create(ctx context.Context, r Repo) (out Repo, err error) {
+// Create stores a new repository with the refs that it begins with, which nobody
+// pushed; its ID and CreatedAt are set here. A name that is taken is
+// RESOURCE_ALREADY_EXISTS.
+func (s *Store) Create(ctx context.Context, r Repo, refs map[string]string) (out Repo, err error) {
 	if err := CheckName(r.Name); err != nil {
 		return r, err
 	}
@@ -126,7 +136,12 @@ func (s *Store) Create(ctx context.Context, r Repo) (out Repo, err error) {
 		if got, err := GetRepo(tx, r.Name); err != nil || got.ID != out.ID {
 			return errors.Join(err, wherry.Errorf(wherry.CodeAlreadyExists, "the repository %s exists already", r.Name))
 		}
-		return nil
+		for name, sha := range refs {
+			if _, err := tx.Exec(`INSERT INTO git_ref (repo_id, name, sha) VALUES ($1, $2, $3)`, out.ID, name, sha); err != nil {
+				return err
+			}
+		}
+		return tellRepo(tx, out, r.Creator, "created", map[string]any{"fork_of": out.ForkOf})
 	})
 	return out, err
 }

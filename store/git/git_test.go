@@ -17,11 +17,11 @@ func sha(c string) string { return strings.Repeat(c, 40) }
 func TestRecord(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		s := git.New(db)
-		r, err := s.Create(t.Context(), git.Repo{WorkspaceID: wherry.DefaultWorkspace, Name: "App", DefaultBranch: "main", Creator: "ada"})
+		r, err := s.Create(t.Context(), git.Repo{WorkspaceID: wherry.DefaultWorkspace, Name: "App", DefaultBranch: "main", Creator: "ada"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Create(t.Context(), git.Repo{Name: "app", DefaultBranch: "main"}); wherry.CodeOf(err) != wherry.CodeAlreadyExists {
+		if _, err := s.Create(t.Context(), git.Repo{Name: "app", DefaultBranch: "main"}, nil); wherry.CodeOf(err) != wherry.CodeAlreadyExists {
 			t.Errorf("a second one by the same letters: %v", err)
 		}
 		for i, c := range []struct {
@@ -57,7 +57,7 @@ func TestRecord(t *testing.T) {
 func TestStatus(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		s := git.New(db)
-		r, err := s.Create(t.Context(), git.Repo{Name: "app", DefaultBranch: "main"})
+		r, err := s.Create(t.Context(), git.Repo{Name: "app", DefaultBranch: "main"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -132,13 +132,16 @@ const (
 
 // Trigger is something that workflows may be waiting for.
 type Trigger struct {
-	ID     int64  `json:"id"`
-	Kind   string `json:"kind"`
-	Repo   Repo   `json:"repo"`
-	Actor  string `json:"actor"`
-	At     int64  `json:"at"`             // ms
-	Push   *Push  `json:"push,omitempty"` // of KindPush
-	Action string `json:"action,omitempty"`
+	ID    int64  `json:"id"`
+	Kind  string `json:"kind"`
+	Repo  Repo   `json:"repo"`
+	Actor string `json:"actor"`
+	At    int64  `json:"at"`             // ms
+	Push  *Push  `json:"push,omitempty"` // of KindPush
+
+	// Of KindPullRequest: what was done, and the request as it was then.
+	Action string       `json:"action,omitempty"`
+	Pull   *PullRequest `json:"pull,omitempty"`
 }
 
 func queue(tx *store.Tx, t Trigger) error {

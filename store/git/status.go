@@ -79,3 +79,8 @@ func statuses(tx *store.Tx, repoID int64, sha string) (list []Status, err error)
 	})
 	return list, err
 }
+
+// SetStatus stores what a check says of a commit.
+func (s *Store) SetStatus(ctx context.Context, r Repo, st Status) error {
+	return s.db.Write(ctx, func(tx *store.Tx) error { return SetStatus(tx, r, st) })
+}
