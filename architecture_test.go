@@ -22,10 +22,10 @@ const module = "github.com/wherry-ml/wherry"
 var layers = [][]string{
 	{"."},
 	{"state", "blob", "delta", "cron", "notebook", "sandbox", "python", "jvm", "examples", "project", "agent/protocol", "workflow"},
-	{"store", "environment", "bundle/config"},
+	{"store", "environment", "bundle/config", "workflow/action"},
 	{"auth", "store/drift"}, // drift is noted in the transactions of the other stores
-	{"store/...", "store/storetest", "spark", "client", "bundle/deployment", "bundle/schema", "bundle/source"},
-	{"egress", "task", "bundle", "bundle/run", "client/signin"},
+	{"store/...", "store/storetest", "workflow/runner", "spark", "client", "bundle/deployment", "bundle/schema", "bundle/source"},
+	{"egress", "task", "workflow/local", "bundle", "bundle/run", "client/signin"},
 	{"agent", "api", "trace", "bundle/deploy"},
 	{"cluster", "scheduler", "trigger", "trace/rows", "cicd/git"},
 	{"api/..."},

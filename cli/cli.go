@@ -74,6 +74,9 @@ func rootCommand() *cobra.Command {
 		envCommand(),
 		repoCommand(),
 		prCommand(),
+		ciCommand(),
+		ciActionCommand(),
+		ciJobCommand(),
 	)
 	return root
 }

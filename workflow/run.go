@@ -101,8 +101,10 @@ type Step struct {
 	Conclusion string `json:"conclusion"`
 	StartedAt  int64  `json:"started_at"`
 	EndedAt    int64  `json:"ended_at"`
-	// Offset is where the step's output begins in that of the job, in bytes.
+	// Offset is where the step's output begins in that of the job, in bytes, and
+	// End where it ends.
 	Offset  int64  `json:"offset"`
+	End     int64  `json:"end"`
 	Summary string `json:"summary,omitempty"` // Markdown of GITHUB_STEP_SUMMARY
 }
 

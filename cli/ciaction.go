@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wherry-ml/wherry/workflow/action"
+	"github.com/wherry-ml/wherry/workflow/runner"
+)
+
+// ciActionCommand is what the synthetic actions of workflows call.
+func ciActionCommand() *cobra.Command {
+	var tools string
+	c := &cobra.Command{
+		Use: "ci-action NAME", Short: "A built-in action of a workflow's step", Hidden: true, Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var code int
+			var err error
+			switch args[0] {
+			case "wrap":
+				code, err = action.Wrap(cmd.Context(), args[1:], os.Stdout, os.Stderr)
+			case "pipe":
+				code, err = action.Pipe(cmd.Context(), args[1:], os.Stdout)
+			default:
+				err = action.Main(cmd.Context(), args[0], tools, os.Stdout)
+			}
+			if err == nil && code != 0 {
+				return &ExitError{Code: code}
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&tools, "tools", "", "the job's tools file")
+	return c
+}
+
+// ciJobCommand runs one job of a workflow: its spec comes on standard input,
+// its events go to descriptor 3.
+func ciJobCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "ci-job", Short: "Run one job of a workflow", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			events := os.NewFile(3, "events")
+			code := runner.Main(os.Stdin, os.Stdout, events)
+			if code != 0 {
+				return &ExitError{Code: code}
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,77 @@
+package action
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Wrap runs a program as the wrapper of setup-terraform does: what it writes,
+// and how it ends, become outputs of the step. It returns its exit code.
+func Wrap(ctx context.Context, argv []string, out, errs io.Writer) (code int, err error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, io.MultiWriter(out, &stdout), io.MultiWriter(errs, &stderr)
+	err = cmd.Run()
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		code, err = e.ExitCode(), nil
+	}
+	if err != nil {
+		return 1, err
+	}
+	if os.Getenv("GITHUB_OUTPUT") == "" {
+		return code, nil
+	}
+	return code, errors.Join(assign("GITHUB_OUTPUT", "stdout", stdout.String()), assign("GITHUB_OUTPUT", "stderr", stderr.String()),
+		assign("GITHUB_OUTPUT", "exitcode", strconv.Itoa(code)))
+}
+
+// drain is how long output is awaited that a step's background processes may
+// still write once the step itself has ended.
+const drain = 500 * time.Millisecond
+
+// Pipe runs a step's shell as GitHub does: with nothing to read, and with
+// pipes in the place of the terminal that the engine gives it. What runs on in
+// the background does not hold the step up. It returns the exit code.
+func Pipe(ctx context.Context, argv []string, out io.Writer) (code int, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 1, err
+	}
+	defer r.Close()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = w, w
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "ACT=") }) // it is not there on GitHub
+	err = cmd.Start()
+	if cerr := w.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return 127, err
+	}
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		_, _ = io.Copy(out, r) // until all have closed it
+	}()
+	err = cmd.Wait()
+	select {
+	case <-copied:
+	case <-time.After(drain):
+	}
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		if status, ok := e.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return 128 + int(status.Signal()), nil
+		}
+		return e.ExitCode(), nil
+	}
+	return 0, err
+}
