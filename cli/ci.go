@@ -36,7 +36,6 @@ type ciFlags struct {
 	jobs               []string
 	inputs             []string
 	secrets, vars      []string
-	envFile            string
 	state              string
 	parallel           int
 }
@@ -239,7 +238,7 @@ func (f *ciFlags) surround(ctx context.Context, o *local.Options) (end func(), e
 		return nil, err
 	}
 	end = func() {}
-	proxy := ""
+	var proxy string
 	if _, info, err := client.Local(ctx, dir); err == nil {
 		proxy = info.ProxyURL
 	} else if proxy, end, err = nowhere(ctx, dir); err != nil {

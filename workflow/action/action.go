@@ -27,68 +27,71 @@ type definition struct {
 	run     func(context.Context, *call) error
 }
 
-// Files of subfolders count as actions of their own, as actions/cache/restore.
-func definitions() map[string]definition {
-	cached := map[string]string{"path": "", "key": "", "restore-keys": "", "upload-chunk-size": "", "enableCrossOsArchive": "", "fail-on-cache-miss": "false", "lookup-only": "false", "save-always": ""}
-	terraform := map[string]string{"terraform_version": "latest", "tofu_version": "latest", "terraform_wrapper": "true", "tofu_wrapper": "true", "cli_config_credentials_hostname": "", "cli_config_credentials_token": ""}
-	return map[string]definition{
-		"actions/checkout": {
-			inputs: map[string]string{
-				"repository": "${{ github.repository }}", "ref": "", "token": "${{ github.token }}", "path": "", "fetch-depth": "1", "fetch-tags": "false",
-				"clean": "true", "submodules": "false", "lfs": "false", "persist-credentials": "true", "ssh-key": "", "sparse-checkout": "", "filter": "", "show-progress": "true", "set-safe-directory": "true",
-			},
-			outputs: []string{"ref", "commit"}, run: checkout,
+// The inputs that several actions share.
+var (
+	cachedInputs    = map[string]string{"path": "", "key": "", "restore-keys": "", "upload-chunk-size": "", "enableCrossOsArchive": "", "fail-on-cache-miss": "false", "lookup-only": "false", "save-always": ""}
+	terraformInputs = map[string]string{"terraform_version": "latest", "tofu_version": "latest", "terraform_wrapper": "true", "tofu_wrapper": "true", "cli_config_credentials_hostname": "", "cli_config_credentials_token": ""}
+)
+
+// definitions are the built-in actions; one in a subfolder of another's
+// repository, as actions/cache/restore, counts for itself.
+var definitions = map[string]definition{
+	"actions/checkout": {
+		inputs: map[string]string{
+			"repository": "${{ github.repository }}", "ref": "", "token": "${{ github.token }}", "path": "", "fetch-depth": "1", "fetch-tags": "false",
+			"clean": "true", "submodules": "false", "lfs": "false", "persist-credentials": "true", "ssh-key": "", "sparse-checkout": "", "filter": "", "show-progress": "true", "set-safe-directory": "true",
 		},
-		"actions/setup-python": {
-			inputs: map[string]string{
-				"python-version": "", "python-version-file": "", "cache": "", "cache-dependency-path": "", "architecture": "", "check-latest": "false", "token": "",
-				"update-environment": "true", "allow-prereleases": "false", "freethreaded": "false",
-			},
-			outputs: []string{"python-version", "cache-hit", "python-path"}, run: setupPython,
+		outputs: []string{"ref", "commit"}, run: checkout,
+	},
+	"actions/setup-python": {
+		inputs: map[string]string{
+			"python-version": "", "python-version-file": "", "cache": "", "cache-dependency-path": "", "architecture": "", "check-latest": "false", "token": "",
+			"update-environment": "true", "allow-prereleases": "false", "freethreaded": "false",
 		},
-		"actions/setup-java": {
-			inputs: map[string]string{
-				"java-version": "", "java-version-file": "", "distribution": "", "java-package": "jdk", "architecture": "", "check-latest": "false", "cache": "",
-				"cache-dependency-path": "", "overwrite-settings": "true", "token": "",
-			},
-			outputs: []string{"distribution", "version", "path", "cache-hit"}, run: setupJava,
+		outputs: []string{"python-version", "cache-hit", "python-path"}, run: setupPython,
+	},
+	"actions/setup-java": {
+		inputs: map[string]string{
+			"java-version": "", "java-version-file": "", "distribution": "", "java-package": "jdk", "architecture": "", "check-latest": "false", "cache": "",
+			"cache-dependency-path": "", "overwrite-settings": "true", "token": "",
 		},
-		"actions/setup-node": {
-			inputs:  map[string]string{"node-version": "", "node-version-file": "", "cache": "", "cache-dependency-path": "", "registry-url": "", "always-auth": "", "check-latest": "", "architecture": "", "scope": "", "token": ""},
-			outputs: []string{"node-version", "cache-hit"}, run: setupNode,
+		outputs: []string{"distribution", "version", "path", "cache-hit"}, run: setupJava,
+	},
+	"actions/setup-node": {
+		inputs:  map[string]string{"node-version": "", "node-version-file": "", "cache": "", "cache-dependency-path": "", "registry-url": "", "always-auth": "", "check-latest": "", "architecture": "", "scope": "", "token": ""},
+		outputs: []string{"node-version", "cache-hit"}, run: setupNode,
+	},
+	"actions/cache":             {inputs: cachedInputs, outputs: []string{"cache-hit"}, run: cacheBoth},
+	"actions/cache/restore":     {inputs: cachedInputs, outputs: []string{"cache-hit", "cache-primary-key", "cache-matched-key"}, run: cacheRestore},
+	"actions/cache/save":        {inputs: cachedInputs, run: cacheSave},
+	"actions/upload-artifact":   {inputs: map[string]string{"name": "artifact", "path": "", "if-no-files-found": "warn", "retention-days": "", "compression-level": "", "overwrite": "false", "include-hidden-files": "false"}, outputs: []string{"artifact-id", "artifact-url", "artifact-digest"}, run: uploadArtifact},
+	"actions/download-artifact": {inputs: map[string]string{"name": "", "path": "", "pattern": "", "merge-multiple": "false", "github-token": "", "repository": "", "run-id": "", "artifact-ids": ""}, outputs: []string{"download-path"}, run: downloadArtifact},
+	"actions/github-script":     {inputs: map[string]string{"script": "", "github-token": "${{ github.token }}", "result-encoding": "json", "debug": "", "user-agent": "", "previews": "", "retries": "0", "retry-exempt-status-codes": "", "base-url": ""}, outputs: []string{"result"}, run: githubScript},
+	"astral-sh/setup-uv":        {inputs: map[string]string{"version": "", "python-version": "", "enable-cache": "", "cache-dependency-glob": "", "cache-suffix": "", "github-token": "", "activate-environment": "false", "working-directory": ""}, outputs: []string{"uv-version", "uv-path", "cache-hit"}, run: setupUV},
+	"hashicorp/setup-terraform": {inputs: terraformInputs, run: setupTerraform},
+	"opentofu/setup-opentofu":   {inputs: terraformInputs, run: setupTofu},
+	"databricks/setup-cli":      {inputs: map[string]string{"version": ""}, outputs: []string{"version"}, run: setupCLI},
+	"azure/login": {
+		inputs: map[string]string{
+			"creds": "", "client-id": "", "tenant-id": "", "subscription-id": "", "enable-AzPSSession": "", "environment": "azurecloud",
+			"allow-no-subscriptions": "false", "audience": "api://AzureADTokenExchange", "auth-type": "SERVICE_PRINCIPAL",
 		},
-		"actions/cache":             {inputs: cached, outputs: []string{"cache-hit"}, run: cacheBoth},
-		"actions/cache/restore":     {inputs: cached, outputs: []string{"cache-hit", "cache-primary-key", "cache-matched-key"}, run: cacheRestore},
-		"actions/cache/save":        {inputs: cached, run: cacheSave},
-		"actions/upload-artifact":   {inputs: map[string]string{"name": "artifact", "path": "", "if-no-files-found": "warn", "retention-days": "", "compression-level": "", "overwrite": "false", "include-hidden-files": "false"}, outputs: []string{"artifact-id", "artifact-url", "artifact-digest"}, run: uploadArtifact},
-		"actions/download-artifact": {inputs: map[string]string{"name": "", "path": "", "pattern": "", "merge-multiple": "false", "github-token": "", "repository": "", "run-id": "", "artifact-ids": ""}, outputs: []string{"download-path"}, run: downloadArtifact},
-		"actions/github-script":     {inputs: map[string]string{"script": "", "github-token": "${{ github.token }}", "result-encoding": "json", "debug": "", "user-agent": "", "previews": "", "retries": "0", "retry-exempt-status-codes": "", "base-url": ""}, outputs: []string{"result"}, run: githubScript},
-		"astral-sh/setup-uv":        {inputs: map[string]string{"version": "", "python-version": "", "enable-cache": "", "cache-dependency-glob": "", "cache-suffix": "", "github-token": "", "activate-environment": "false", "working-directory": ""}, outputs: []string{"uv-version", "uv-path", "cache-hit"}, run: setupUV},
-		"hashicorp/setup-terraform": {inputs: terraform, run: setupTerraform},
-		"opentofu/setup-opentofu":   {inputs: terraform, run: setupTofu},
-		"databricks/setup-cli":      {inputs: map[string]string{"version": ""}, outputs: []string{"version"}, run: setupCLI},
-		"azure/login": {
-			inputs: map[string]string{
-				"creds": "", "client-id": "", "tenant-id": "", "subscription-id": "", "enable-AzPSSession": "", "environment": "azurecloud",
-				"allow-no-subscriptions": "false", "audience": "api://AzureADTokenExchange", "auth-type": "SERVICE_PRINCIPAL",
-			},
-			run: azureLogin,
+		run: azureLogin,
+	},
+	"slackapi/slack-github-action": {
+		inputs: map[string]string{
+			"webhook": "", "webhook-type": "", "payload": "", "payload-file-path": "", "payload-file-path-parsed": "", "method": "", "token": "",
+			"errors": "false", "channel-id": "", "slack-message": "", "payload-delimiter": "", "payload-templated": "false", "proxy": "", "retries": "", "api": "",
 		},
-		"slackapi/slack-github-action": {
-			inputs: map[string]string{
-				"webhook": "", "webhook-type": "", "payload": "", "payload-file-path": "", "payload-file-path-parsed": "", "method": "", "token": "",
-				"errors": "false", "channel-id": "", "slack-message": "", "payload-delimiter": "", "payload-templated": "false", "proxy": "", "retries": "", "api": "",
-			},
-			outputs: []string{"ok", "response", "time"}, run: slack,
+		outputs: []string{"ok", "response", "time"}, run: slack,
+	},
+	"dawidd6/action-send-mail": {
+		inputs: map[string]string{
+			"connection_url": "", "server_address": "", "server_port": "25", "secure": "", "username": "", "password": "", "subject": "", "to": "", "from": "", "body": "", "html_body": "",
+			"cc": "", "bcc": "", "reply_to": "", "in_reply_to": "", "attachments": "", "convert_markdown": "", "ignore_cert": "", "priority": "", "nodemailerlog": "", "nodemailerdebug": "", "envelope_to": "", "envelope_from": "",
 		},
-		"dawidd6/action-send-mail": {
-			inputs: map[string]string{
-				"connection_url": "", "server_address": "", "server_port": "25", "secure": "", "username": "", "password": "", "subject": "", "to": "", "from": "", "body": "", "html_body": "",
-				"cc": "", "bcc": "", "reply_to": "", "in_reply_to": "", "attachments": "", "convert_markdown": "", "ignore_cert": "", "priority": "", "nodemailerlog": "", "nodemailerdebug": "", "envelope_to": "", "envelope_from": "",
-			},
-			run: sendMail,
-		},
-	}
+		run: sendMail,
+	},
 }
 
 // Known reports whether OWNER/NAME is built in.
@@ -96,7 +99,7 @@ func Known(name string) bool { return slices.Contains(Names(), strings.ToLower(n
 
 // Names lists the built-in actions as people write them, without subfolders.
 func Names() (names []string) {
-	for _, name := range slices.Sorted(maps.Keys(definitions())) {
+	for _, name := range slices.Sorted(maps.Keys(definitions)) {
 		if strings.Count(name, "/") == 1 {
 			names = append(names, name)
 		}
@@ -127,7 +130,7 @@ func (c *Catalogue) GetTarArchive(_ context.Context, name, _, prefix string) (io
 	if prefix == "" { // all of it, to be copied beside the steps: there is nothing to copy
 		full, file = name, "action.yml"
 	}
-	d, ok := definitions()[full]
+	d, ok := definitions[full]
 	if !ok || file != "action.yml" {
 		return nil, os.ErrNotExist
 	}
@@ -196,7 +199,7 @@ func Main(ctx context.Context, name, tools string, out io.Writer) error {
 	if name == "end" {
 		return c.end(ctx)
 	}
-	d, ok := definitions()[name]
+	d, ok := definitions[name]
 	if !ok {
 		return fmt.Errorf("there is no built-in action %s", name)
 	}

@@ -58,7 +58,7 @@ func azureLogin(ctx context.Context, c *call) error {
 		return err
 	}
 	if answer.AccessToken == "" {
-		return fmt.Errorf("Entra answers %s: %s", status, answer.Description) //nolint:staticcheck // its name
+		return fmt.Errorf("Entra answers %s: %s", status, answer.Description)
 	}
 	c.say("Signed in as %s", client)
 	if subscription != "" {

@@ -58,7 +58,7 @@ func slack(ctx context.Context, c *call) error {
 	ok := res.StatusCode < 300
 	c.say("Slack answers %s", res.Status)
 	if !ok && c.flag("errors") {
-		return fmt.Errorf("Slack answers %s: %s", res.Status, strings.TrimSpace(string(text))) //nolint:staticcheck // its name
+		return fmt.Errorf("Slack answers %s: %s", res.Status, strings.TrimSpace(string(text)))
 	}
 	return errors.Join(c.output("ok", strconv.FormatBool(ok)), c.output("response", string(text)))
 }

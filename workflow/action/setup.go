@@ -77,7 +77,7 @@ func satisfies(version, want string) bool {
 		op := term[:len(term)-len(strings.TrimLeft(term, "<>=~^!"))]
 		value := strings.TrimPrefix(strings.TrimSpace(term[len(op):]), "v")
 		n := compare(version, value)
-		ok := false
+		var ok bool
 		switch op {
 		case ">=":
 			ok = n >= 0
@@ -228,7 +228,7 @@ func unzip(wheel, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }()
 	return os.CopyFS(dir, z)
 }
 
