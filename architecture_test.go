@@ -41,6 +41,7 @@ var sameLayer = map[string][]string{
 	"store/mlflow":   {"store/mlflow/filter"},
 	"store/jobs":     {"store/deployments", "store/notify"}, // a run names the deployment that its job came from, and tells of its end
 	"api/mlflow":     {"api/mlflow/graphql"},
+	"api/azure":      {"api/storage"}, // an account of the management API is one of the endpoint
 	"bundle/source":  {"notebook"},
 	"agent/protocol": {"sandbox"},
 }

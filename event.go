@@ -87,4 +87,9 @@ const (
 	EventRepo = "git.repo.changed"
 	// {repo, forge, reason, delivery, remote}; a webhook whose sender did not prove who they are. Nothing was done
 	EventHookRefused = "git.hook.refused"
+
+	// {type, operation: created|updated|deleted}; Subject is the id of a resource of the management API
+	EventAzureResource = "azure.resource"
+	// {kind, operation: created|updated|deleted}; Subject is the object id of an application, service principal or group
+	EventDirectory = "azure.directory"
 )

@@ -13,8 +13,11 @@ type Principal struct {
 	DisplayName string `json:"display_name"`
 	// ApplicationID is the client id of a service principal, "" for a user.
 	ApplicationID string `json:"application_id,omitempty"`
-	Admin         bool   `json:"admin"`
-	Active        bool   `json:"active"`
+	// ObjectID is what Entra calls the principal; "" if it has only the one that
+	// auth.ObjectID makes of its client id or number.
+	ObjectID string `json:"-"`
+	Admin    bool   `json:"admin"`
+	Active   bool   `json:"active"`
 }
 
 // Kinds of principal.
@@ -38,6 +41,9 @@ type Identity struct {
 	// of its own deploy; "" for everyone's own calls. It is never taken from a
 	// request.
 	Deployment string
+	// Account says that the caller signed in for the account, not for one
+	// workspace: any of its workspaces is open to it.
+	Account bool
 	// BaseURL is scheme://host of the request, without a slash at the end:
 	// links and artifact locations are rendered from it and never stored.
 	BaseURL string

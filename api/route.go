@@ -4,7 +4,9 @@
 package api
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -54,6 +56,9 @@ type Handler interface {
 type Mux struct {
 	mux    *http.ServeMux
 	routes []Route
+	// Workspace, if set, tells which workspace a host name leads to; else all
+	// lead to the first. Set it before serving.
+	Workspace func(ctx context.Context, host string) (int64, error)
 }
 
 // Authenticator finds out who calls. It returns the zero Identity and no
@@ -70,7 +75,7 @@ func NewMux(auth Authenticator, routes ...Route) *Mux {
 		if !rt.Permission.known() || rt.Handler == nil || !strings.HasPrefix(rt.Path, "/") {
 			panic(fmt.Sprintf("api: route %s %s lacks a permission, a handler or a path", rt.Method, rt.Path))
 		}
-		m.mux.Handle(strings.TrimSpace(rt.Method+" "+rt.Path), &endpoint{Route: rt, auth: auth})
+		m.mux.Handle(strings.TrimSpace(rt.Method+" "+rt.Path), &endpoint{Route: rt, auth: auth, mux: m})
 	}
 	return m
 }
@@ -78,11 +83,13 @@ func NewMux(auth Authenticator, routes ...Route) *Mux {
 // Routes returns the table, for OpenAPI and for the permission test.
 func (m *Mux) Routes() []Route { return m.routes }
 
+// orgID names the workspace that answered: the Terraform provider fails without.
+const orgID = "X-Databricks-Org-Id"
+
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	// The Terraform provider fails without it.
-	h.Set("X-Databricks-Org-Id", fmt.Sprint(wherry.DefaultWorkspace))
+	h.Set(orgID, fmt.Sprint(wherry.DefaultWorkspace)) // endpoints know better
 	if hostile(r.URL.Path) {
 		Family{}.write(w, r, wherry.Errorf(wherry.CodeInvalidParameter, "the path is not valid: %.200q", r.URL.Path))
 		return
@@ -132,6 +139,19 @@ func unsupported(path string) string {
 type endpoint struct {
 	Route
 	auth Authenticator
+	mux  *Mux
+}
+
+// workspace is the one that the request's host name leads to.
+func (m *Mux) workspace(r *http.Request) (int64, error) {
+	if m.Workspace == nil {
+		return wherry.DefaultWorkspace, nil
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return m.Workspace(r.Context(), host)
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -152,7 +172,12 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Identity, error) {
-	base := wherry.Identity{WorkspaceID: wherry.DefaultWorkspace, BaseURL: baseURL(r), UserAgent: r.UserAgent()}
+	at, err := e.mux.workspace(r)
+	base := wherry.Identity{WorkspaceID: at, BaseURL: baseURL(r), UserAgent: r.UserAgent()}
+	if err != nil {
+		return base, err
+	}
+	w.Header().Set(orgID, fmt.Sprint(at))
 	if e.Permission == Public || e.Permission == Storage {
 		return base, nil
 	}
@@ -167,6 +192,10 @@ func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Iden
 		w.Header().Set("WWW-Authenticate", `Bearer realm="wherry"`)
 		return base, wherry.Errorf(wherry.CodeUnauthenticated, "sign in with a token: none was sent")
 	}
+	if err := enter(&id, at); err != nil {
+		return base, err
+	}
+	w.Header().Set(orgID, fmt.Sprint(id.WorkspaceID))
 	id.BaseURL, id.UserAgent = base.BaseURL, base.UserAgent
 	id.Deployment = wherry.IdentityFrom(r.Context()).Deployment // a call within the server
 	asAdmin := id.Admin || id.ForAdmin && e.Permission != Admin
@@ -174,6 +203,21 @@ func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Iden
 		return base, wherry.Errorf(wherry.CodePermissionDenied, "%s may not %s %s: only admins may until grants are enforced", id.UserName, r.Method, e.Path)
 	}
 	return id, nil
+}
+
+// enter puts the caller into the workspace of the host name. A token of another
+// workspace does not open it, unless it is an admin's: they are of the account.
+// At our own address, and at names of no workspace of ours, a token leads to its
+// own.
+func enter(id *wherry.Identity, at int64) error {
+	switch {
+	case at == wherry.DefaultWorkspace || id.WorkspaceID == at:
+		return nil
+	case id.RunID != 0 || id.WorkspaceID != wherry.DefaultWorkspace || !id.Admin && !id.Account:
+		return wherry.Errorf(wherry.CodeUnauthenticated, "the token is of another workspace")
+	}
+	id.WorkspaceID = at
+	return nil
 }
 
 // sameOrigin refuses a change that another site's page asked for.

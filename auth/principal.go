@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,10 +13,10 @@ import (
 	"github.com/wherry-ml/wherry/store"
 )
 
-const principalColumns = `id, kind, user_name, display_name, application_id, admin, active`
+const principalColumns = `id, kind, user_name, display_name, application_id, object_id, admin, active`
 
 func scanPrincipal(scan func(...any) error) (p wherry.Principal, err error) {
-	err = scan(&p.ID, &p.Kind, &p.UserName, &p.DisplayName, &p.ApplicationID, &p.Admin, &p.Active)
+	err = scan(&p.ID, &p.Kind, &p.UserName, &p.DisplayName, &p.ApplicationID, &p.ObjectID, &p.Admin, &p.Active)
 	return p, err
 }
 
@@ -46,6 +47,19 @@ func PrincipalByClient(tx *store.Tx, client string) (wherry.Principal, error) {
 // a client id: both are user names.
 func PrincipalByName(tx *store.Tx, name string) (wherry.Principal, error) {
 	return found("Principal "+name, tx.Row(`SELECT `+principalColumns+` FROM principal WHERE user_name = $1 AND NOT removed`, name).Scan)
+}
+
+// PrincipalByObject returns the principal that Entra calls by an object id.
+func PrincipalByObject(tx *store.Tx, object string) (wherry.Principal, error) {
+	object = strings.ToLower(object)
+	number := int64(-1) // of one whose object id is made of it
+	if made, ok := strings.CutPrefix(object, numberPrefix); ok && len(made) == 12 {
+		if n, err := strconv.ParseInt(made, 16, 64); err == nil {
+			number = n
+		}
+	}
+	return found("Principal with object id "+object, tx.Row(`SELECT `+principalColumns+` FROM principal WHERE NOT removed AND
+		(object_id = $1 AND object_id <> '' OR object_id = '' AND (application_id = $1 AND application_id <> '' OR application_id = '' AND id = $2))`, object, number).Scan)
 }
 
 func found(what string, scan func(...any) error) (wherry.Principal, error) {
@@ -86,11 +100,11 @@ func CreateServicePrincipal(tx *store.Tx, client, displayName string, admin bool
 func AddServicePrincipal(tx *store.Tx, client, displayName string, admin bool) (wherry.Principal, error) {
 	client = strings.ToLower(client)
 	if client == "" {
-		client = newGUID()
-	} else if !isGUID(client) {
+		client = NewGUID()
+	} else if !IsGUID(client) {
 		return wherry.Principal{}, wherry.Errorf(wherry.CodeInvalidParameter, "applicationId %q is not a GUID", client)
 	}
-	return insertPrincipal(tx, wherry.Principal{Kind: wherry.KindServicePrincipal, UserName: client, ApplicationID: client, DisplayName: firstOf(displayName, client), Admin: admin, Active: true})
+	return insertPrincipal(tx, wherry.Principal{Kind: wherry.KindServicePrincipal, UserName: client, ApplicationID: client, ObjectID: NewGUID(), DisplayName: firstOf(displayName, client), Admin: admin, Active: true})
 }
 
 func insertPrincipal(tx *store.Tx, p wherry.Principal) (_ wherry.Principal, err error) {
@@ -104,8 +118,8 @@ func insertPrincipal(tx *store.Tx, p wherry.Principal) (_ wherry.Principal, err 
 	if p.ID, err = tx.NextID("principal"); err != nil {
 		return p, err
 	}
-	_, err = tx.Exec(`INSERT INTO principal (id, kind, user_name, display_name, application_id, admin, active, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, p.ID, p.Kind, p.UserName, p.DisplayName, p.ApplicationID, p.Admin, p.Active, time.Now().UnixMilli())
+	_, err = tx.Exec(`INSERT INTO principal (id, kind, user_name, display_name, application_id, object_id, admin, active, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, p.ID, p.Kind, p.UserName, p.DisplayName, p.ApplicationID, p.ObjectID, p.Admin, p.Active, time.Now().UnixMilli())
 	return p, err
 }
 
@@ -126,8 +140,8 @@ func RemovePrincipal(tx *store.Tx, p wherry.Principal) error {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "%s is the installation's admin and stays", p.UserName)
 	}
 	for _, q := range []string{
-		`DELETE FROM token WHERE principal_id = $1`, `DELETE FROM principal_secret WHERE principal_id = $1`,
-		`UPDATE principal SET removed = true, active = false, application_id = '', user_name = 'removed:' || CAST(id AS TEXT) || ':' || user_name, version = version + 1 WHERE id = $1`,
+		`DELETE FROM token WHERE principal_id = $1`, `DELETE FROM principal_secret WHERE principal_id = $1`, `DELETE FROM federation WHERE principal_id = $1`,
+		`UPDATE principal SET removed = true, active = false, application_id = '', object_id = '', user_name = 'removed:' || CAST(id AS TEXT) || ':' || user_name, version = version + 1 WHERE id = $1`,
 	} {
 		if _, err := tx.Exec(q, p.ID); err != nil {
 			return err
@@ -136,31 +150,54 @@ func RemovePrincipal(tx *store.Tx, p wherry.Principal) error {
 	return nil
 }
 
+// SignOut ends a service principal's tokens and the secrets that were added
+// under an object id or under none, and lets it sign in no more until it is
+// active again.
+func SignOut(tx *store.Tx, p wherry.Principal, owner string) error {
+	if _, err := tx.Exec(`DELETE FROM token WHERE principal_id = $1`, p.ID); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`DELETE FROM principal_secret WHERE principal_id = $1 AND (owner = $2 OR owner = '')`, p.ID, owner); err != nil {
+		return err
+	}
+	p.Active = false
+	return UpdatePrincipal(tx, p)
+}
+
 // Secret is a service principal's secret, without its value.
 type Secret struct {
 	ID      string
 	Hash    string
 	Created int64 // ms
 	Expires int64 // ms, 0 never
+	// DisplayName, Hint (its first letters) and Owner (the object id of the
+	// application or service principal that it was added to) are Graph's.
+	DisplayName, Hint, Owner string
 }
 
 // CreateSecret adds a secret and returns its value, which is kept nowhere.
 func CreateSecret(tx *store.Tx, principalID int64, ttl time.Duration) (s Secret, value string, err error) {
-	now := time.Now()
-	value = NewToken("dose")
-	s = Secret{ID: newGUID(), Hash: hash(value), Created: now.UnixMilli()}
 	if ttl > 0 {
-		s.Expires = now.Add(ttl).UnixMilli()
+		s.Expires = time.Now().Add(ttl).UnixMilli()
 	}
-	_, err = tx.Exec(`INSERT INTO principal_secret (id, principal_id, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`, s.ID, principalID, s.Hash, s.Created, s.Expires)
+	return AddSecret(tx, principalID, s)
+}
+
+// AddSecret adds a secret with what s says of it: all but id, value and time of
+// creation.
+func AddSecret(tx *store.Tx, principalID int64, s Secret) (_ Secret, value string, err error) {
+	value = NewToken("dose")
+	s.ID, s.Hash, s.Hint, s.Created = NewGUID(), hash(value), value[:7], time.Now().UnixMilli()
+	_, err = tx.Exec(`INSERT INTO principal_secret (id, principal_id, hash, created_at, expires_at, display_name, hint, owner) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		s.ID, principalID, s.Hash, s.Created, s.Expires, s.DisplayName, s.Hint, s.Owner)
 	return s, value, err
 }
 
 // Secrets lists a service principal's secrets, the oldest first.
 func Secrets(tx *store.Tx, principalID int64) (list []Secret, err error) {
-	err = tx.Each(`SELECT id, hash, created_at, expires_at FROM principal_secret WHERE principal_id = $1 ORDER BY created_at, id`, []any{principalID}, func(scan func(...any) error) error {
+	err = tx.Each(`SELECT id, hash, created_at, expires_at, display_name, hint, owner FROM principal_secret WHERE principal_id = $1 ORDER BY created_at, id`, []any{principalID}, func(scan func(...any) error) error {
 		var s Secret
-		if err := scan(&s.ID, &s.Hash, &s.Created, &s.Expires); err != nil {
+		if err := scan(&s.ID, &s.Hash, &s.Created, &s.Expires, &s.DisplayName, &s.Hint, &s.Owner); err != nil {
 			return err
 		}
 		list = append(list, s)
@@ -205,14 +242,16 @@ func CheckSecret(tx *store.Tx, client, secret string) (wherry.Principal, error) 
 	return p, nil
 }
 
-func newGUID() string {
+// NewGUID returns a random GUID in lower case.
+func NewGUID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:])                      // never fails (crypto/rand)
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // version 4, RFC 9562
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-func isGUID(s string) bool {
+// IsGUID reports whether s is a GUID in lower case.
+func IsGUID(s string) bool {
 	if len(s) != 36 {
 		return false
 	}

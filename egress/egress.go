@@ -32,6 +32,10 @@ type Handlers struct {
 	Storage http.Handler
 	// SignIn serves login.microsoftonline.com.
 	SignIn http.Handler
+	// Azure serves management.azure.com, graph.microsoft.com and *.vault.azure.net.
+	Azure http.Handler
+	// Actions serves token.actions.githubusercontent.com.
+	Actions http.Handler
 }
 
 // Proxy is the proxy and the servers behind it.
@@ -228,7 +232,9 @@ func (p *Proxy) serveOwned(w http.ResponseWriter, r *http.Request) {
 	case signIn:
 		p.answer(p.handlers.SignIn, w, r)
 	case azure:
-		refuseAzure(w, http.StatusNotImplemented, "NotImplemented", host+" is answered by wherry, which does not have this API yet")
+		p.answer(p.handlers.Azure, w, r)
+	case actions:
+		p.answer(p.handlers.Actions, w, r)
 	case refused:
 		refuseAzure(w, http.StatusForbidden, "Forbidden", refusal(host))
 	default:

@@ -59,7 +59,7 @@ func running(t *testing.T) (*egress.Proxy, state.Dir, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Handle(egress.Handlers{Web: named("web"), Workspace: named("workspace"), Storage: named("storage"), SignIn: named("sign-in")})
+	p.Handle(egress.Handlers{Web: named("web"), Workspace: named("workspace"), Storage: named("storage"), SignIn: named("sign-in"), Azure: named("azure"), Actions: named("actions")})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -95,15 +95,17 @@ func client(t *testing.T, dir state.Dir, proxy string) *http.Client {
 
 // owned is what each owned name answers, in a box and through the proxy.
 var owned = map[string]string{
-	"https://acct.dfs.core.windows.net/c/a%2Fb":  "200 HTTP/1.1 storage: acct.dfs.core.windows.net /c/a/b",
-	"https://acct.dfs.core.windows.net:443/c":    "200 HTTP/1.1 storage: acct.dfs.core.windows.net /c",
-	"https://acct.blob.core.windows.net/c":       "200 HTTP/1.1 storage: acct.blob.core.windows.net /c",
-	"https://login.microsoftonline.com/common":   "200 HTTP/1.1 sign-in: login.microsoftonline.com /common",
-	"https://adb-1.2.azuredatabricks.net/api":    "200 HTTP/2.0 workspace: adb-1.2.azuredatabricks.net /api",
-	"https://management.azure.com/subscriptions": `501 HTTP/2.0 {"error":{"code":"NotImplemented"`,
-	"https://graph.microsoft.com/v1.0/me":        `501 HTTP/2.0 {"error":{"code":"NotImplemented"`,
-	"http://acct.dfs.core.windows.net/c":         "200 HTTP/1.1 storage: acct.dfs.core.windows.net /c",
-	"https://ACCT.dfs.core.windows.net/c":        "200 HTTP/1.1 storage: acct.dfs.core.windows.net /c",
+	"https://acct.dfs.core.windows.net/c/a%2Fb":                    "200 HTTP/1.1 storage: acct.dfs.core.windows.net /c/a/b",
+	"https://acct.dfs.core.windows.net:443/c":                      "200 HTTP/1.1 storage: acct.dfs.core.windows.net /c",
+	"https://acct.blob.core.windows.net/c":                         "200 HTTP/1.1 storage: acct.blob.core.windows.net /c",
+	"https://login.microsoftonline.com/common":                     "200 HTTP/1.1 sign-in: login.microsoftonline.com /common",
+	"https://adb-1.2.azuredatabricks.net/api":                      "200 HTTP/2.0 workspace: adb-1.2.azuredatabricks.net /api",
+	"https://management.azure.com/subscriptions":                   "200 HTTP/2.0 azure: management.azure.com /subscriptions",
+	"https://graph.microsoft.com/v1.0/me":                          "200 HTTP/2.0 azure: graph.microsoft.com /v1.0/me",
+	"https://kv.vault.azure.net/secrets":                           "200 HTTP/2.0 azure: kv.vault.azure.net /secrets",
+	"https://token.actions.githubusercontent.com/.well-known/jwks": "200 HTTP/2.0 actions: token.actions.githubusercontent.com /.well-known/jwks",
+	"http://acct.dfs.core.windows.net/c":                           "200 HTTP/1.1 storage: acct.dfs.core.windows.net /c",
+	"https://ACCT.dfs.core.windows.net/c":                          "200 HTTP/1.1 storage: acct.dfs.core.windows.net /c",
 }
 
 func TestProxyOwned(t *testing.T) {
@@ -125,8 +127,8 @@ func TestProxyRefuses(t *testing.T) {
 	_, dir, proxy := running(t)
 	c := client(t, dir, proxy)
 	refused := []string{
-		"https://x.vault.azure.net/secrets", "https://x.database.windows.net/", "https://acct.queue.core.windows.net/q",
-		"http://x.vault.azure.net/secrets", "http://" + inside.Addr().String() + "/", "https://" + inside.Addr().String() + "/",
+		"https://x.servicebus.windows.net/secrets", "https://x.database.windows.net/", "https://acct.queue.core.windows.net/q",
+		"http://x.servicebus.windows.net/secrets", "http://" + inside.Addr().String() + "/", "https://" + inside.Addr().String() + "/",
 		"http://169.254.169.254/metadata/identity/oauth2/token", "http://localhost:1/", "http://[::1]:1/", "http://[::ffff:127.0.0.1]:1/",
 		"https://login.microsoftonline.us/common", "https://acct.blob.core.usgovcloudapi.net/c", "https://management.usgovcloudapi.net/", "https://adb-1.2.databricks.azure.us/",
 		"https://login.partner.microsoftonline.cn/common", "https://login.chinacloudapi.cn/common", "https://acct.dfs.core.chinacloudapi.cn/c", "https://x.vault.azure.cn/secrets",
@@ -195,7 +197,7 @@ func TestBox(t *testing.T) {
 			{Src: exe, Dst: "/run/wherry/fetch", ReadOnly: true},
 			{Src: egress.Directory(dir), Dst: "/run/wherry/ca", ReadOnly: true},
 		}},
-		Hosts:  egress.Hosts([]string{"acct"}, "adb-1.2.azuredatabricks.net", "pypi.org"),
+		Hosts:  egress.Hosts([]string{"acct"}, "adb-1.2.azuredatabricks.net", "kv.vault.azure.net", "pypi.org"),
 		Listen: []string{"127.0.0.1:443", proxy, web},
 	})
 	if err != nil {

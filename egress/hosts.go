@@ -19,7 +19,8 @@ const (
 	workspace              // the workspace API
 	storage                // the storage endpoint
 	signIn                 // the Entra-like issuer
-	azure                  // Azure's management and Graph APIs, not there yet
+	azure                  // Azure's management and Graph APIs, and key vaults
+	actions                // the issuer of workflows' id-tokens
 	refused                // the cloud's, and not served: never passed on
 )
 
@@ -28,7 +29,7 @@ const (
 // exist.
 var exact = map[string]owner{
 	"login.microsoftonline.com": signIn, "login.microsoft.com": signIn, "login.windows.net": signIn, "sts.windows.net": signIn,
-	"management.azure.com": azure, "graph.microsoft.com": azure,
+	"management.azure.com": azure, "graph.microsoft.com": azure, "token.actions.githubusercontent.com": actions,
 }
 
 var suffixes = []struct {
@@ -37,11 +38,11 @@ var suffixes = []struct {
 }{
 	{".dfs.core.windows.net", storage},
 	{".blob.core.windows.net", storage},
+	{".vault.azure.net", azure},
 	{".azuredatabricks.net", workspace},
 	{".cloud.databricks.com", workspace},
 	{".gcp.databricks.com", workspace},
 	{".core.windows.net", refused},
-	{".vault.azure.net", refused},
 	{".database.windows.net", refused},
 	{".database.azure.com", refused},
 	{".documents.azure.com", refused},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wherry-ml/wherry/api"
+	azureapi "github.com/wherry-ml/wherry/api/azure"
 	catalogapi "github.com/wherry-ml/wherry/api/catalog"
 	computeapi "github.com/wherry-ml/wherry/api/compute"
 	deploymentsapi "github.com/wherry-ml/wherry/api/deployments"
@@ -62,6 +63,7 @@ type builder struct {
 	files     *workspaceapi.Service
 	tracking  *mlflow.Store
 	lake      *storageapi.Service
+	azure     *azureapi.Service
 	deployed  *deployments.Store
 	deployAPI *deploymentsapi.Service
 	places    *environments.Store
@@ -77,7 +79,7 @@ type builder struct {
 func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info) (*system, error) {
 	b := &builder{cfg: cfg, db: db, epoch: epoch, info: info, sys: &system{}}
 	b.add(nil, api.Route{Method: "GET", Path: "/health", Permission: api.Public, Summary: "Is the server alive", Handler: api.Raw(health)})
-	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.sources, b.history, b.pages} {
+	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.cloud, b.sources, b.history, b.pages} {
 		if err := part(ctx); err != nil {
 			return nil, err
 		}
@@ -135,7 +137,7 @@ func (b *builder) data(ctx context.Context) error {
 		return err
 	}
 	b.add(nil, b.lake.Routes()...)
-	return nil
+	return b.lake.Sweep(ctx)
 }
 
 // models: experiments, runs and models of MLflow.
@@ -166,7 +168,7 @@ func (b *builder) work(ctx context.Context) error {
 	work := b.cfg.Compute
 	if work == nil {
 		clusters := newCompute(b.cfg, b.db, b.epoch, b.info, b.runs, b.deployed, b.sys.proxy, b.files,
-			func() (map[string]string, error) { return b.files.ExternalVolumes(ctx) })
+			func() (map[string]string, error) { return b.files.ExternalVolumes(ctx) }, func() []string { return b.azure.Hosts(ctx) })
 		b.clusters, b.lake.NewAccount = clusters, clusters.TellHosts
 		b.add(clusters.Run, computeapi.New(clusters, compute.New(b.db)).Routes()...)
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
@@ -210,6 +212,7 @@ func (b *builder) pages(ctx context.Context) error {
 func (b *builder) serve(ctx context.Context) error {
 	b.add(nil, api.OpenAPI(b.routes))
 	mux := api.NewMux(b.signIn, b.routes...)
+	mux.Workspace = b.signIn.WorkspaceAt
 	b.sys.table = mux
 	if err := b.deployAPI.Start(ctx, mux); err != nil {
 		return err
@@ -217,6 +220,6 @@ func (b *builder) serve(ctx context.Context) error {
 	web := b.issuer.Around(mux)
 	b.sys.web = &http.Server{Handler: api.OwnHosts(web), ReadHeaderTimeout: 30 * time.Second}
 	b.sys.storage = &http.Server{Handler: b.lake, ReadHeaderTimeout: 30 * time.Second}
-	b.sys.proxy.Handle(egress.Handlers{Web: b.sys.web.Handler, Workspace: web, Storage: b.lake, SignIn: b.issuer.Entra()})
+	b.sys.proxy.Handle(egress.Handlers{Web: b.sys.web.Handler, Workspace: web, Storage: b.lake, SignIn: b.issuer.Entra(), Azure: b.azure, Actions: b.issuer.Actions()})
 	return nil
 }

@@ -25,7 +25,7 @@ const insideCA = "/run/wherry/ca"
 
 // newCompute makes the manager of this machine's clusters. Their sandboxes
 // reach us, and everything else, through the proxy.
-func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Store, trees cluster.Trees, proxy *egress.Proxy, files *workspaceapi.Service, volumes func() (map[string]string, error)) *cluster.Manager {
+func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Store, trees cluster.Trees, proxy *egress.Proxy, files *workspaceapi.Service, volumes func() (map[string]string, error), names func() []string) *cluster.Manager {
 	// A set-up that ends while the server runs is found by the next task.
 	var mu sync.Mutex
 	var env *environment.Environment
@@ -55,7 +55,7 @@ func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Sto
 		Serve:      proxy.Serve,
 		Secret:     files.Secret,
 		Listen:     []string{"127.0.0.1:443", strings.TrimPrefix(info.ProxyURL, "http://")},
-		Hosts:      func() map[string]string { return egress.Hosts(egress.Accounts(cfg.State)) },
+		Hosts:      func() map[string]string { return egress.Hosts(egress.Accounts(cfg.State), names()...) },
 		Proxy:      strings.TrimPrefix(info.ProxyURL, "http://"),
 		TrustStore: filepath.Join(egress.Directory(cfg.State), "truststore.p12"), TrustStorePassword: egress.TrustPassword,
 		AgentIdle: cfg.AgentIdle, StopAgents: cfg.StopAgents, Plain: cfg.Plain,

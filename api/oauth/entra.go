@@ -105,7 +105,11 @@ func (a *API) openIDv1(ctx context.Context, in *tenant) (*openID, error) {
 
 // entraToken is the second version: the audience comes from scope.
 func (a *API) entraToken(w http.ResponseWriter, r *http.Request) error {
-	p, form, err := a.client(w, r)
+	form, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	p, err := a.client(r, form)
 	if err != nil {
 		return err
 	}
@@ -119,7 +123,11 @@ func (a *API) entraToken(w http.ResponseWriter, r *http.Request) error {
 // entraTokenV1 is the first version, of hadoop-azure: the audience is named as
 // resource, and numbers are strings.
 func (a *API) entraTokenV1(w http.ResponseWriter, r *http.Request) error {
-	p, form, err := a.client(w, r)
+	form, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	p, err := a.client(r, form)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,13 +24,16 @@ const AccountID = "00000000-0000-4000-8000-000000000001"
 type API struct {
 	db     *store.DB
 	signIn *auth.Service
-	entra  http.Handler
+	entra  *api.Mux
+	// actions is the issuer of workflows' id-tokens.
+	actions *api.Mux
 }
 
 // New returns the API.
 func New(db *store.DB, signIn *auth.Service) *API {
 	a := &API{db: db, signIn: signIn}
 	a.entra = api.NewMux(signIn, a.entraRoutes()...)
+	a.actions = api.NewMux(signIn, a.actionsRoutes()...)
 	return a
 }
 
@@ -53,6 +57,9 @@ func (a *API) Routes() []api.Route {
 
 // Entra is the sign-in host: the handler for login.microsoftonline.com.
 func (a *API) Entra() http.Handler { return a.entra }
+
+// Actions is the host of token.actions.githubusercontent.com.
+func (a *API) Actions() http.Handler { return a.actions }
 
 // Around answers Entra's paths on our own address too (/{tenant}/oauth2/…), for
 // clients whose token endpoint can be set, and gives everything else to next.
@@ -112,8 +119,9 @@ type config struct {
 }
 
 func (a *API) config(ctx context.Context, _ *api.Empty) (*config, error) {
-	base := wherry.IdentityFrom(ctx).BaseURL
-	return &config{OIDCEndpoint: base + "/oidc", AccountID: AccountID, WorkspaceID: "1", Cloud: "Azure", HostType: "WORKSPACE_HOST", Audiences: []string{base + "/oidc/v1/token"}}, nil
+	id := wherry.IdentityFrom(ctx)
+	base := id.BaseURL
+	return &config{OIDCEndpoint: base + "/oidc", AccountID: AccountID, WorkspaceID: strconv.FormatInt(id.WorkspaceID, 10), Cloud: "Azure", HostType: "WORKSPACE_HOST", Audiences: []string{base + "/oidc/v1/token"}}, nil
 }
 
 type metadata struct {
@@ -133,7 +141,7 @@ func (a *API) metadata(ctx context.Context, _ *api.Empty) (*metadata, error) {
 	issuer := wherry.IdentityFrom(ctx).BaseURL + "/oidc"
 	return &metadata{
 		Issuer: issuer, Authorization: issuer + "/v1/authorize", Token: issuer + "/v1/token", KeySet: issuer + "/jwks.json",
-		Grants: []string{"client_credentials"}, Responses: []string{"code"}, Scopes: []string{"all-apis"},
+		Grants: []string{"client_credentials", grantExchange}, Responses: []string{"code"}, Scopes: []string{"all-apis"},
 		Authentications: []string{"client_secret_basic", "client_secret_post"}, Algorithms: []string{"RS256"}, Subjects: []string{"public"},
 	}, nil
 }
@@ -152,7 +160,16 @@ func (a *API) authorize(context.Context, *api.Empty) (*api.Empty, error) {
 
 // workspaceToken is POST /oidc/v1/token.
 func (a *API) workspaceToken(w http.ResponseWriter, r *http.Request) error {
-	p, form, err := a.client(w, r)
+	form, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	var p wherry.Principal
+	if form.Get("grant_type") == grantExchange {
+		p, err = a.exchange(r, form)
+	} else {
+		p, err = a.client(r, form)
+	}
 	if err != nil {
 		return err
 	}
@@ -171,22 +188,26 @@ func (a *API) workspaceToken(w http.ResponseWriter, r *http.Request) error {
 // maxForm bounds a token request.
 const maxForm = 64 << 10
 
-// client checks a client-credentials request and returns whose it is.
-func (a *API) client(w http.ResponseWriter, r *http.Request) (wherry.Principal, values, error) {
+// readForm reads the body of a token request.
+func readForm(w http.ResponseWriter, r *http.Request) (values, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		return wherry.Principal{}, nil, wherry.Errorf(invalidRequest, "AADSTS900144: the request body cannot be read as a form")
+		return nil, wherry.Errorf(invalidRequest, "AADSTS900144: the request body cannot be read as a form")
 	}
-	form := values(r.PostForm)
+	return values(r.PostForm), nil
+}
+
+// client checks a client-credentials request and returns whose it is.
+func (a *API) client(r *http.Request, form values) (wherry.Principal, error) {
 	if grant := form.Get("grant_type"); grant != "client_credentials" {
-		return wherry.Principal{}, nil, wherry.Errorf(unsupportedGrant, "AADSTS70003: the grant type %q is not supported, client_credentials is", grant)
+		return wherry.Principal{}, wherry.Errorf(unsupportedGrant, "AADSTS70003: the grant type %q is not supported, client_credentials is", grant)
 	}
 	if form.Get("client_assertion") != "" {
-		return wherry.Principal{}, nil, wherry.Errorf(invalidClient, "AADSTS700027: client assertions are not supported by wherry, client secrets are")
+		return a.assertion(r, form)
 	}
 	id, secret := credentials(r, form)
 	if id == "" || secret == "" {
-		return wherry.Principal{}, nil, wherry.Errorf(invalidClient, "AADSTS7000216: client_id and client_secret are needed")
+		return wherry.Principal{}, wherry.Errorf(invalidClient, "AADSTS7000216: client_id and client_secret are needed")
 	}
 	var p wherry.Principal
 	err := a.db.Read(r.Context(), func(tx *store.Tx) (err error) {
@@ -195,11 +216,15 @@ func (a *API) client(w http.ResponseWriter, r *http.Request) (wherry.Principal, 
 	})
 	switch {
 	case errors.Is(err, auth.ErrSecret):
-		return p, nil, wherry.Errorf(invalidClient, "AADSTS7000215: Invalid client secret provided. The secret of service principal %s is wrong or has expired; an admin makes another with POST /api/wherry/service-principals", id)
+		return p, wherry.Errorf(invalidClient, "AADSTS7000215: Invalid client secret provided. The secret of service principal %s is wrong or has expired; an admin makes another with POST /api/wherry/service-principals", id)
 	case wherry.CodeOf(err) == wherry.CodeDoesNotExist:
-		return p, nil, wherry.Errorf(unauthorized, "AADSTS700016: Application with identifier '%s' was not found: this wherry has no such service principal", id)
+		return p, noClient(id)
 	}
-	return p, form, err
+	return p, err
+}
+
+func noClient(id string) error {
+	return wherry.Errorf(unauthorized, "AADSTS700016: Application with identifier '%s' was not found: this wherry has no such service principal", id)
 }
 
 // credentials reads HTTP Basic, whose parts are form-encoded (RFC 6749, 2.3.1),

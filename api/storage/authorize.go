@@ -51,6 +51,11 @@ func (s *Service) authorizeBearer(r *http.Request, q *request, token string) err
 	reading := q.method == http.MethodGet || q.method == http.MethodHead
 	for _, container := range q.containers() {
 		read, write, err := s.store.Allowed(r.Context(), q.account, container, id.ID)
+		if err == nil && !write && s.Roles != nil {
+			var mayRead, mayWrite bool
+			mayRead, mayWrite, err = s.Roles(r.Context(), q.account, container, id.Principal)
+			read, write = read || mayRead, write || mayWrite
+		}
 		if err != nil {
 			return err
 		}
@@ -73,10 +78,17 @@ func (q *request) containers() []string {
 
 func (s *Service) authorizeKey(r *http.Request, account accounts.Account, value string) error {
 	name, signature, _ := strings.Cut(value, ":")
+	if !account.SharedKey {
+		return &Error{Status: http.StatusForbidden, Code: "KeyBasedAuthenticationNotPermitted", Message: "Key based authentication is not permitted on this storage account."}
+	}
 	got, err := base64.StdEncoding.DecodeString(signature)
-	m := hmac.New(sha256.New, s.rawKey(account))
-	m.Write([]byte(stringToSign(r, name)))
-	if err != nil || name != account.Name || !hmac.Equal(got, m.Sum(nil)) {
+	right := false
+	for _, key := range s.rawKeys(account) {
+		m := hmac.New(sha256.New, key)
+		m.Write([]byte(stringToSign(r, name)))
+		right = right || hmac.Equal(got, m.Sum(nil))
+	}
+	if err != nil || name != account.Name || !right {
 		return &Error{Status: http.StatusForbidden, Code: "AuthenticationFailed", Message: "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly including the signature."}
 	}
 	return nil

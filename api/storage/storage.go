@@ -32,6 +32,9 @@ type Service struct {
 	bearer Bearer
 	lake   *lake
 	master []byte // account keys are derived from it
+	// Roles, if set, tells what a principal's roles allow beside what was granted
+	// on the endpoint itself.
+	Roles func(ctx context.Context, account, container string, p wherry.Principal) (read, write bool, err error)
 	// NewAccount, if set, is called when there is a new account, before its
 	// maker is told.
 	NewAccount func(context.Context)
@@ -60,15 +63,24 @@ func masterKey(name string) ([]byte, error) {
 	return b, err
 }
 
-// Key returns an account's shared key, as base64.
-func (s *Service) Key(a accounts.Account) string {
-	return base64.StdEncoding.EncodeToString(s.rawKey(a))
+// Key returns an account's first shared key, as base64.
+func (s *Service) Key(a accounts.Account) string { return s.Keys(a)[0] }
+
+// Keys returns an account's two shared keys, as base64.
+func (s *Service) Keys(a accounts.Account) (keys [2]string) {
+	for i, raw := range s.rawKeys(a) {
+		keys[i] = base64.StdEncoding.EncodeToString(raw)
+	}
+	return keys
 }
 
-func (s *Service) rawKey(a accounts.Account) []byte {
-	m := hmac.New(sha512.New, s.master)
-	fmt.Fprintf(m, "%s|%d", a.Name, a.KeyGeneration)
-	return m.Sum(nil)
+func (s *Service) rawKeys(a accounts.Account) (keys [2][]byte) {
+	for i, text := range []string{fmt.Sprintf("%s|%d", a.Name, a.KeyGeneration), fmt.Sprintf("%s|2|%d", a.Name, a.Key2Generation)} {
+		m := hmac.New(sha512.New, s.master)
+		m.Write([]byte(text))
+		keys[i] = m.Sum(nil)
+	}
+	return keys
 }
 
 // Accounts lists the names of the accounts, for hosts files.

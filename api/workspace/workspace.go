@@ -4,8 +4,10 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path"
 	"sync"
 
@@ -62,7 +64,12 @@ func (s *Service) Start() (err error) {
 			return err
 		}
 	}
-	d, err := blob.Open(s.dir.Workspace(wherry.DefaultWorkspace))
+	return s.OpenWorkspace(context.Background(), wherry.DefaultWorkspace)
+}
+
+// OpenWorkspace makes the folders that a workspace has from its start.
+func (s *Service) OpenWorkspace(_ context.Context, id int64) error {
+	d, err := blob.Open(s.dir.Workspace(id))
 	if err != nil {
 		return err
 	}
@@ -72,7 +79,12 @@ func (s *Service) Start() (err error) {
 			return err
 		}
 	}
-	return nil
+	return os.MkdirAll(s.dir.DBFS(id), blob.DirMode)
+}
+
+// DropWorkspace removes the files of a workspace that was deleted.
+func (s *Service) DropWorkspace(id int64) error {
+	return errors.Join(os.RemoveAll(s.dir.Workspace(id)), os.RemoveAll(s.dir.DBFS(id)))
 }
 
 // Routes lists the calls.

@@ -270,3 +270,12 @@ func (s *Store) ACLs(ctx context.Context, ws int64, scope string) (list []ACL, e
 	})
 	return list, err
 }
+
+// Seal seals a value that is no workspace's, under the name of what holds it and
+// its own.
+func (k *Key) Seal(holder, name string, value []byte) []byte { return k.seal(0, holder, name, value) }
+
+// Open gives back what Seal sealed under the same names.
+func (k *Key) Open(holder, name string, sealed []byte) ([]byte, error) {
+	return k.open(0, holder, name, sealed)
+}

@@ -42,8 +42,6 @@ def entra() -> None:
     )
     assert r.status_code == 200 and int(r.headers["Content-Length"]) > 0 and isinstance(r.json()["expires_in"], str), r.text
     print("requests")
-    r = requests.get("https://management.azure.com/subscriptions?api-version=2022-12-01", timeout=60)
-    assert r.status_code == 501 and r.json()["error"]["code"] == "NotImplemented", r.text
     w = WorkspaceClient(host="https://adb-1.1.azuredatabricks.net", azure_tenant_id=TENANT, azure_client_id=CLIENT, azure_client_secret=SECRET)
     assert w.current_user.me().user_name == CLIENT
     print("databricks-sdk azure")
