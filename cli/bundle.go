@@ -55,7 +55,7 @@ func (f *bundleFlags) addDeploy(c *cobra.Command) {
 	c.Flags().BoolVar(&f.force, "force", false, "deploy from another Git branch than the target names")
 	c.Flags().BoolVar(&f.forceLock, "force-lock", false, "take the lock of a deployer that went away")
 	c.Flags().BoolVar(&f.approve, "auto-approve", false, "delete and make anew what may hold data without asking")
-	c.Flags().StringVar(&f.clusterID, "cluster-id", "", "run all tasks on this cluster (mode: development only)")
+	c.Flags().StringVarP(&f.clusterID, "cluster-id", "c", "", "run all tasks on this cluster (mode: development only)")
 	c.Flags().StringSliceVar(&f.selected, "select", nil, "only these resources, as jobs.KEY, and what they refer to; nothing is deleted")
 	c.Flags().BoolVar(&f.noStandIns, "no-stand-ins", false, "fail on what the bundle takes for granted instead of making it up")
 }

@@ -64,6 +64,8 @@ func rootCommand() *cobra.Command {
 		initCommand(),
 		runCommand(),
 		bundleCommand(nil),
+		jobsCommand(),
+		fsCommand(),
 		standInCommand(),
 		doctorCommand(),
 		traceCommand(),

@@ -25,9 +25,11 @@ installation on this machine, whatever workspace.host says; nothing else is cont
 	}
 	c.AddCommand(validateCommand(session), planCommand(session), deployCommand(session), bundleRunCommand(session), summaryCommand(session), destroyCommand(session),
 		openCommand(session), initCommand(), generateCommand())
-	if session == nil { // wherry's own
-		c.AddCommand(rollbackCommand(), historyCommand())
+	if session != nil {
+		c.Long = "Works with the bundle in the working directory or above it (databricks.yml), and with the workspace that DATABRICKS_HOST, a profile or the bundle names."
+		return c
 	}
+	c.AddCommand(rollbackCommand(), historyCommand()) // wherry's own
 	return c
 }
 

@@ -59,7 +59,7 @@ func resourcePage(b *bundle.Bundle, key string, deployed map[string]string) (str
 		}
 		id := deployed[r.ID()]
 		if id == "" {
-			return "", &ExitError{Code: 1, Message: fmt.Sprintf("%s is not deployed to target %s: run `wherry bundle deploy` first", r.ID(), b.Target)}
+			return "", &ExitError{Code: 1, Message: fmt.Sprintf("%s is not deployed to target %s: run `bundle deploy` first", r.ID(), b.Target)}
 		}
 		switch r.Type {
 		case "jobs":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -26,7 +27,12 @@ type runFlags struct {
 	params, only []string
 	noWait       bool
 	restart      bool
-	sayHow       bool // the error says how a run ended: callers of databricks read it
+	// session is as bundleFlags has it: the error then says how a run ended, and
+	// parameters of tasks may be given.
+	session *databricks.Session
+	named   map[string]*map[string]string // parameters of tasks by their field
+	listed  map[string]*[]string
+	behind  map[string]string // job parameters behind --
 }
 
 func (f *runFlags) add(c *cobra.Command) {
@@ -34,7 +40,20 @@ func (f *runFlags) add(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.only, "only", nil, "run these tasks only; +a takes in what is above a, a+ what is below")
 	c.Flags().BoolVar(&f.noWait, "no-wait", false, "start the run and do not wait for it")
 	c.Flags().BoolVar(&f.restart, "restart", false, "cancel the job's runs that are going on first")
+	if f.session == nil {
+		return
+	}
+	f.named, f.listed = map[string]*map[string]string{}, map[string]*[]string{}
+	for _, kind := range []string{"notebook", "python-named", "sql"} {
+		f.named[field(kind)] = c.Flags().StringToString(kind+"-params", nil, "parameters of the job's "+kind+" tasks, for a job that declares none")
+	}
+	for _, kind := range []string{"python", "jar", "spark-submit"} {
+		f.listed[field(kind)] = c.Flags().StringSlice(kind+"-params", nil, "parameters of the job's "+kind+" tasks, for a job that declares none")
+	}
 }
+
+// field is a kind of task's parameters as run-now names them.
+func field(kind string) string { return strings.ReplaceAll(kind, "-", "_") + "_params" }
 
 // check tells wrong flags before anything is started.
 func (f *runFlags) check(*cobra.Command, []string) error {
@@ -43,7 +62,7 @@ func (f *runFlags) check(*cobra.Command, []string) error {
 }
 
 func (f *runFlags) options() (run.Options, error) {
-	opts := run.Options{Parameters: map[string]string{}, Only: f.only, Restart: f.restart}
+	opts := run.Options{Parameters: map[string]string{}, OfTasks: map[string]any{}, Only: f.only, Restart: f.restart}
 	for _, p := range f.params {
 		for _, pair := range splitParams(p) {
 			name, value, ok := strings.Cut(pair, "=")
@@ -53,7 +72,39 @@ func (f *runFlags) options() (run.Options, error) {
 			opts.Parameters[name] = value
 		}
 	}
+	maps.Copy(opts.Parameters, f.behind)
+	for kind, values := range f.named {
+		if len(*values) > 0 {
+			opts.OfTasks[kind] = *values
+		}
+	}
+	for kind, values := range f.listed {
+		if len(*values) > 0 {
+			opts.OfTasks[kind] = *values
+		}
+	}
 	return opts, nil
+}
+
+// rest takes what stands behind -- as job parameters: --name=value or --name
+// value.
+func (f *runFlags) rest(args []string) error {
+	f.behind = map[string]string{}
+	for i := 0; i < len(args); i++ {
+		name, ok := strings.CutPrefix(args[i], "--")
+		if !ok {
+			return &ExitError{Code: 2, Message: fmt.Sprintf("%s behind --: write a job parameter as --name=value", args[i])}
+		}
+		if !strings.Contains(name, "=") {
+			if i++; i == len(args) {
+				return &ExitError{Code: 2, Message: fmt.Sprintf("the job parameter %s has no value", name)}
+			}
+			name += "=" + args[i]
+		}
+		name, value, _ := strings.Cut(name, "=")
+		f.behind[name] = value
+	}
+	return nil
 }
 
 // splitParams splits a=1,b=2 at commas that begin another name=value.
@@ -111,14 +162,25 @@ granted and does not find is made as a stand-in and listed.`,
 
 // bundleRunCommand runs what is deployed, without a deploy.
 func bundleRunCommand(session *databricks.Session) *cobra.Command {
-	f, rf := &bundleFlags{session: session}, &runFlags{sayHow: session != nil}
+	f, rf := &bundleFlags{session: session}, &runFlags{session: session}
 	c := &cobra.Command{
 		Use:               "run KEY",
 		Short:             "Run a deployed job and follow it",
-		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeJobs(f),
-		PreRunE:           rf.check,
+		Args: func(c *cobra.Command, args []string) error {
+			if n := c.ArgsLenAtDash(); n >= 0 {
+				args = args[:n]
+			}
+			return cobra.MaximumNArgs(1)(c, args)
+		},
+		PreRunE: rf.check,
 		RunE: func(c *cobra.Command, args []string) error {
+			if n := c.ArgsLenAtDash(); n >= 0 {
+				if err := rf.rest(args[n:]); err != nil {
+					return err
+				}
+				args = args[:n]
+			}
 			cl, b, key, err := f.connectJob(c, args)
 			if err != nil {
 				return err
@@ -205,28 +267,33 @@ func (f *runFlags) run(c *cobra.Command, cl *client.Client, b *bundle.Bundle, ke
 		fmt.Fprintf(c.OutOrStdout(), "run %d of job %d has begun\n", runID, id)
 		return nil
 	}
-	var result *run.Result
-	if asJSON {
-		if result, err = run.Follow(c.Context(), cl, runID, func(*run.Result) {}); err == nil {
-			err = printJSON(c.OutOrStdout(), result)
-		}
-	} else {
-		result, err = run.Tail(c.Context(), cl, runID, c.OutOrStdout(), isTerminal(c.OutOrStdout()))
-	}
-	if errors.Is(err, context.Canceled) {
-		return &ExitError{Code: 1, Message: fmt.Sprintf("not followed any more: the run %d goes on", runID)}
-	}
+	result, err := follow(c, cl, runID, asJSON)
 	if err != nil {
 		return err
 	}
 	if !result.Succeeded() {
 		tellMissing(c, cl, b)
-		if f.sayHow {
+		if f.session != nil {
 			return result.Failure()
 		}
 		return &ExitError{Code: 1}
 	}
 	return nil
+}
+
+// follow shows a run to its end: as it goes on, or as JSON when it has ended.
+func follow(c *cobra.Command, cl *client.Client, id int64, asJSON bool) (result *run.Result, err error) {
+	if asJSON {
+		if result, err = run.Follow(c.Context(), cl, id, func(*run.Result) {}); err == nil {
+			err = printJSON(c.OutOrStdout(), result)
+		}
+	} else {
+		result, err = run.Tail(c.Context(), cl, id, c.OutOrStdout(), isTerminal(c.OutOrStdout()))
+	}
+	if errors.Is(err, context.Canceled) {
+		err = &ExitError{Code: 1, Message: fmt.Sprintf("not followed any more: the run %d goes on", id)}
+	}
+	return result, err
 }
 
 func isTerminal(w io.Writer) bool {
@@ -242,7 +309,7 @@ func jobID(ctx context.Context, cl *client.Client, b *bundle.Bundle, key string)
 	}
 	id, ok := s.Resources["jobs."+key]
 	if !ok {
-		return 0, &ExitError{Code: 1, Message: fmt.Sprintf("the job %s is not deployed to target %s: run `wherry bundle deploy` first", key, b.Target)}
+		return 0, &ExitError{Code: 1, Message: fmt.Sprintf("the job %s is not deployed to target %s: run `bundle deploy` first", key, b.Target)}
 	}
 	return strconv.ParseInt(id, 10, 64)
 }

@@ -24,6 +24,8 @@ type Client struct {
 	URL   string // scheme://host:port
 	token func(context.Context) (string, error)
 	http  *http.Client
+	// Trace is told of each call that was answered; nil for silence.
+	Trace func(method, path, status string, took time.Duration)
 }
 
 // New returns a client that signs in with a token.
@@ -176,7 +178,11 @@ func (c *Client) Send(ctx context.Context, method, path string, body io.Reader, 
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("User-Agent", "wherry")
+	began := time.Now()
 	resp, err := c.http.Do(r)
+	if err == nil && c.Trace != nil {
+		c.Trace(method, path, resp.Status, time.Since(began))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the server at %s does not answer: %w", c.URL, err)
 	}

@@ -44,15 +44,16 @@ func (s *Service) export(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer f.Close()
 	var content io.Reader = f
-	ext := path.Ext(o.File)
+	ext, file := path.Ext(o.File), path.Base(o.Path)
 	if o.Type == wherry.ObjectNotebook {
 		if ext, content, err = convert(o, f, strings.ToUpper(q.Get("format"))); err != nil {
 			return err
 		}
+		file += ext
 	}
 	if q.Get("direct_download") == "true" {
 		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", path.Base(o.Path)+ext))
+		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", file))
 		_, err := io.Copy(w, content)
 		return err
 	}

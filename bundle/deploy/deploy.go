@@ -94,7 +94,7 @@ func Deploy(ctx context.Context, c *client.Client, b *bundle.Bundle, opts Option
 		return report, p.standIns.supply(ctx, c, b.Root, &opts)
 	}
 	if loses(plan) && (opts.Approve == nil || !opts.Approve(plan)) {
-		return nil, wherry.Errorf(wherry.CodeInvalidState, "not deployed: the plan deletes or makes anew what may hold data; read it with `wherry bundle plan` and deploy with --auto-approve")
+		return nil, wherry.Errorf(wherry.CodeInvalidState, "not deployed: the plan deletes or makes anew what may hold data; read it with `bundle plan` and deploy with --auto-approve")
 	}
 	if report.Uploaded, report.Bytes, err = p.upload(ctx, c, plan.Missing, &opts); err != nil {
 		return nil, err
@@ -279,7 +279,7 @@ func resources(b *bundle.Bundle) (list []deployment.Resource) {
 // Where says where a plan goes, and what its run_as does not do.
 func Where(c *client.Client, b *bundle.Bundle) string {
 	line := fmt.Sprintf("bundle %s, target %s → %s%s", b.Name, b.Target, strings.TrimPrefix(c.URL, "http://"), b.Workspace.Root)
-	if b.Workspace.Host != "" {
+	if b.Workspace.Host != "" && strings.TrimSuffix(b.Workspace.Host, "/") != c.URL {
 		line += fmt.Sprintf(" (not %s: every target goes to this installation)", b.Workspace.Host)
 	}
 	for _, name := range b.RunAs() {

@@ -24,7 +24,10 @@ type Options struct {
 	// Parameters are job parameters; for a job that declares none they are its
 	// notebooks' parameters.
 	Parameters map[string]string
-	Only       []string // task keys, "+a" with what is above, "a+" with what is below
+	// OfTasks are parameters for a kind of task, by their field of run-now, as
+	// notebook_params; jobs that declare parameters take none.
+	OfTasks map[string]any
+	Only    []string // task keys, "+a" with what is above, "a+" with what is below
 	// Restart cancels the job's runs that are going on, and waits for their end.
 	Restart bool
 }
@@ -32,6 +35,7 @@ type Options struct {
 // Start starts a run of a job and returns its id.
 func Start(ctx context.Context, c *client.Client, jobID int64, opts Options) (int64, error) {
 	in := map[string]any{"job_id": jobID}
+	maps.Copy(in, opts.OfTasks)
 	if len(opts.Only) > 0 {
 		in["only"] = opts.Only
 	}

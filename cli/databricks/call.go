@@ -102,7 +102,7 @@ func (a call) command(connect Connector) *cobra.Command {
 		}
 		for _, word := range words[1:] {
 			if _, ok := fields[strings.ToLower(word)]; !ok {
-				return fmt.Errorf("%s is missing: databricks %s", word, strings.TrimPrefix(c.UseLine(), c.Root().Name()+" "))
+				return fmt.Errorf("%s is missing: %s %s", word, c.CommandPath(), strings.Join(words[1:], " "))
 			}
 		}
 		for name, value := range a.fixed {

@@ -25,6 +25,7 @@ type Session struct {
 	// Version is wherry's own.
 	Version                 string
 	profile, target, output string
+	debug                   bool
 }
 
 // Connect returns a client of a workspace. host and profile are what a bundle
@@ -34,7 +35,18 @@ func (s *Session) Connect(ctx context.Context, host, profile string) (*client.Cl
 	if err != nil {
 		return nil, err
 	}
-	return cfg.Client(ctx)
+	return s.client(ctx, cfg)
+}
+
+// client is the configuration's, told on standard error with --debug.
+func (s *Session) client(ctx context.Context, cfg *signin.Config) (*client.Client, error) {
+	c, err := cfg.Client(ctx)
+	if err == nil && s.debug {
+		c.Trace = func(method, path, status string, took time.Duration) {
+			fmt.Fprintf(os.Stderr, "%s %s%s: %s in %d ms\n", method, c.URL, path, status, took.Milliseconds())
+		}
+	}
+	return c, err
 }
 
 // Configured tells whether anything says where the command is to go.
@@ -55,7 +67,7 @@ func (s *Session) connect(c *cobra.Command) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cfg.Client(c.Context())
+	return s.client(c.Context(), cfg)
 }
 
 func (s *Session) find(c *cobra.Command) (*signin.Config, error) {
@@ -95,6 +107,7 @@ documentation. It is not the Databricks CLI and not affiliated with Databricks.`
 	flags.StringVarP(&s.profile, "profile", "p", "", "a profile of ~/.databrickscfg")
 	flags.StringVarP(&s.target, "target", "t", "", "the bundle's target")
 	flags.StringVarP(&s.output, "output", "o", "text", "text or json")
+	flags.BoolVar(&s.debug, "debug", false, "show each call on standard error")
 	root.AddCommand(
 		s.versionCommand(),
 		s.authCommand(),

@@ -116,7 +116,7 @@ func (v volumes) open(ctx context.Context, name string) (io.ReadCloser, error) {
 }
 
 func (v volumes) write(ctx context.Context, name string, r io.Reader, overwrite bool) error {
-	resp, err := v.Send(ctx, "PUT", fmt.Sprintf("%s?overwrite=%t", filesAPI("files", name), overwrite), r, -1)
+	resp, err := v.Send(ctx, "PUT", fmt.Sprintf("%s?overwrite=%t", filesAPI("files", name), overwrite), io.NopCloser(r), -1)
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ var groups = []group{
 		{use: "list-acls SCOPE", short: "List grants on a scope", method: "GET", path: secretsAPI + "acls/list", list: "items", columns: []string{"PRINCIPAL=principal", "PERMISSION=permission"}},
 		{use: "delete-acl SCOPE PRINCIPAL", short: "Revoke a grant on a scope", method: "POST", path: secretsAPI + "acls/delete"},
 	}},
-	{name: "workspace", short: "Notebooks, files and folders", calls: []call{
+	{name: "workspace", short: "Notebooks, files and folders", more: workspaceCommands, calls: []call{
 		{use: "list PATH", short: "List a folder", method: "GET", path: workspaceAPI + "list", list: "objects", columns: []string{"ID=object_id", "TYPE=object_type", "LANGUAGE=language", "PATH=path"}},
 		{use: "get-status PATH", short: "Describe an object", method: "GET", path: workspaceAPI + "get-status"},
 		{use: "mkdirs PATH", short: "Make a folder and its parents", method: "POST", path: workspaceAPI + "mkdirs"},
