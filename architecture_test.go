@@ -25,6 +25,9 @@ var layers = [][]string{
 	{"store", "environment", "bundle/config", "workflow/action"},
 	{"auth", "store/drift"}, // drift is noted in the transactions of the other stores
 	{"store/...", "store/storetest", "workflow/runner", "spark", "client", "bundle/deployment", "bundle/schema", "bundle/source"},
+	{"terraform/provider"},
+	{"terraform/..."},
+	{"terraform"},
 	{"egress", "task", "workflow/local", "bundle", "bundle/run", "client/signin"},
 	{"agent", "api", "trace", "bundle/deploy"},
 	{"cluster", "scheduler", "trigger", "trace/rows", "cicd/git"},

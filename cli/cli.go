@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wherry-ml/wherry/terraform"
 )
 
 // ExitError ends the process with its code; an empty message prints nothing.
@@ -26,6 +28,13 @@ func (e *ExitError) Error() string { return e.Message }
 // 1 failure, 2 wrong use. Under the name databricks the binary is another
 // command.
 func Main(args []string) int {
+	if name, ok := terraform.Provider(args[0]); ok { // Terraform started us as a provider
+		if err := terraform.Serve(name); err != nil {
+			fmt.Fprintln(os.Stderr, "wherry:", err)
+			return 1
+		}
+		return 0
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if filepath.Base(args[0]) == "databricks" {

@@ -1,0 +1,118 @@
+package terraform_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wherry-ml/wherry/egress"
+	"github.com/wherry-ml/wherry/server/servertest"
+	"github.com/wherry-ml/wherry/terraform"
+)
+
+func TestMain(m *testing.M) {
+	if name, ok := terraform.Provider(os.Args[0]); ok { // the test's binary is also the providers
+		if err := terraform.Serve(name); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(servertest.Main(m))
+}
+
+// project is a folder with Terraform files, and how terraform runs in it.
+type project struct {
+	t      *testing.T
+	dir    string
+	engine string
+	config string
+	env    []string
+}
+
+func newProject(t *testing.T, s *servertest.Server, text string) *project {
+	t.Helper()
+	engine, err := exec.LookPath("terraform")
+	if err != nil {
+		if engine, err = exec.LookPath("tofu"); err != nil {
+			t.Skip("neither terraform nor tofu is in PATH")
+		}
+	}
+	p := &project{t: t, dir: t.TempDir(), engine: engine}
+	p.write(text)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.config, err = terraform.Overrides(t.TempDir(), exe); err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range egress.Env(s.ProxyURL, egress.Directory(s.State)) {
+		p.env = append(p.env, k+"="+v)
+	}
+	p.env = append(p.env, "PATH="+os.Getenv("PATH"), "HOME="+p.dir, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1",
+		"DATABRICKS_HOST="+s.URL, "DATABRICKS_TOKEN="+s.Token)
+	return p
+}
+
+func (p *project) write(text string) {
+	p.t.Helper()
+	if err := os.WriteFile(filepath.Join(p.dir, "main.tf"), []byte(text), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// try runs terraform and returns its exit code and output.
+func (p *project) try(args ...string) (int, string) {
+	p.t.Helper()
+	c := exec.CommandContext(p.t.Context(), p.engine, args...)
+	c.Dir, c.Env = p.dir, append(p.env, terraform.Environment(p.config, args)...)
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	err := c.Run()
+	if c.ProcessState == nil {
+		p.t.Fatal(err)
+	}
+	return c.ProcessState.ExitCode(), out.String()
+}
+
+func (p *project) run(args ...string) string {
+	p.t.Helper()
+	code, out := p.try(args...)
+	if code != 0 {
+		p.t.Fatalf("terraform %s: exit %d\n%s", strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+func (p *project) apply() {
+	p.t.Helper()
+	p.run("apply", "-auto-approve", "-no-color", "-input=false")
+}
+
+// unchanged wants a plan with nothing to do.
+func (p *project) unchanged() {
+	p.t.Helper()
+	if code, out := p.try("plan", "-detailed-exitcode", "-no-color", "-input=false"); code != 0 {
+		p.t.Fatalf("a second plan is not empty: exit %d\n%s", code, out)
+	}
+}
+
+// outputs are the project's.
+func (p *project) outputs() map[string]any {
+	p.t.Helper()
+	var raw map[string]struct{ Value any }
+	if err := json.Unmarshal([]byte(p.run("output", "-json", "-no-color")), &raw); err != nil {
+		p.t.Fatal(err)
+	}
+	out := map[string]any{}
+	for k, v := range raw {
+		out[k] = v.Value
+	}
+	return out
+}
