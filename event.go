@@ -21,7 +21,8 @@ type Event struct {
 // Kinds of event. The payload of each is named in a comment; trace projects
 // its graph from them, so a field once written keeps its meaning.
 const (
-	// {deployment_id, version, bundle, target, commit, branch, origin_url, author, message, dirty_digest, tree_digest, resources:[{key,id}], restores (version, if it brought one back)}
+	// {deployment_id, version, bundle, target, commit, branch, origin_url, author, message, dirty_digest, tree_digest, resources:[{key,id}], restores (version, if it brought one back),
+	// ci_run (run/attempt/job of the workflow that deployed)}
 	EventDeployment = "deployment.completed"
 	// {job_id, job_name, deployment_id, version, trigger}; Subject is the job run's id
 	EventRunStarted = "run.started"

@@ -44,6 +44,10 @@ type Identity struct {
 	// Account says that the caller signed in for the account, not for one
 	// workspace: any of its workspaces is open to it.
 	Account bool
+	// CIRun names the job of a workflow that the call says it is part of, as
+	// run/attempt/job; "" outside of workflows. It is a claim: what rests on it
+	// checks that the run is known.
+	CIRun string
 	// BaseURL is scheme://host of the request, without a slash at the end:
 	// links and artifact locations are rendered from it and never stored.
 	BaseURL string
@@ -51,6 +55,13 @@ type Identity struct {
 	// another form for clients that go through databricks-sdk.
 	UserAgent string
 }
+
+// CIRunHeader carries Identity.CIRun; wherry's commands set it from CIRunEnv,
+// which the steps of a workflow have.
+const (
+	CIRunHeader = "X-Wherry-Ci-Run"
+	CIRunEnv    = "WHERRY_CI_RUN"
+)
 
 type identityKey struct{}
 

@@ -197,6 +197,7 @@ func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Iden
 	}
 	w.Header().Set(orgID, fmt.Sprint(id.WorkspaceID))
 	id.BaseURL, id.UserAgent = base.BaseURL, base.UserAgent
+	id.CIRun = r.Header.Get(wherry.CIRunHeader)
 	id.Deployment = wherry.IdentityFrom(r.Context()).Deployment // a call within the server
 	asAdmin := id.Admin || id.ForAdmin && e.Permission != Admin
 	if !asAdmin && e.Permission != SignedIn && e.Permission != Own {

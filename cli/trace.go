@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -126,39 +124,4 @@ func printTree(out io.Writer, t *trace.Tree, indent string) {
 	for _, child := range t.Children {
 		printTree(out, child, indent+"  ")
 	}
-}
-
-// title names a node for people, with the words of its payload.
-func title(n *graph.Node) string {
-	var p struct {
-		Table, Author, Message, Branch, Target, Bundle string
-		TaskKey                                        string `json:"task_key"`
-		JobName                                        string `json:"job_name"`
-		Version                                        any
-		Operation                                      string
-		Commit                                         string
-		DirtyDigest                                    string `json:"dirty_digest"`
-	}
-	_ = json.Unmarshal(n.Payload, &p) // fields of another shape stay empty
-	kind := strings.ReplaceAll(n.Kind, "_", " ")
-	switch {
-	case n.Kind == graph.TableVersion && p.Table != "":
-		return strings.TrimSpace(fmt.Sprintf("%s %s version %v %s", kind, p.Table, p.Version, p.Operation))
-	case n.Kind == graph.TaskRun && p.TaskKey != "":
-		return fmt.Sprintf("%s %s %s", kind, n.Key, p.TaskKey)
-	case n.Kind == graph.JobRun && p.JobName != "":
-		return fmt.Sprintf("%s %s %s", kind, n.Key, p.JobName)
-	case n.Kind == graph.Commit:
-		subject, _, _ := strings.Cut(p.Message, "\n")
-		return fmt.Sprintf("%s %.12s %s %s", kind, n.Key, p.Author, subject)
-	case n.Kind == graph.Deployment && p.Target != "":
-		text := fmt.Sprintf("%s %s of %s to %s by %s", kind, n.Key, p.Bundle, p.Target, n.Actor)
-		if p.Commit != "" && p.DirtyDigest != "" {
-			text += " with changes that are in no commit"
-		}
-		return text
-	case n.Kind == graph.External:
-		return "unknown writer"
-	}
-	return kind + " " + n.Key
 }

@@ -178,6 +178,9 @@ func (c *Client) Send(ctx context.Context, method, path string, body io.Reader, 
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("User-Agent", "wherry")
+	if run := os.Getenv(wherry.CIRunEnv); run != "" { // so that a deployment names the workflow that made it
+		r.Header.Set(wherry.CIRunHeader, run)
+	}
 	began := time.Now()
 	resp, err := c.http.Do(r)
 	if err == nil && c.Trace != nil {

@@ -73,6 +73,11 @@ func (g *edges) inRun(rel string, dst graph.Ref) {
 // project turns an event into nodes and edges. It is the only place that
 // knows what an event means to the graph.
 func project(tx *store.Tx, e wherry.Event) error {
+	switch e.Kind {
+	case wherry.EventRefUpdated, wherry.EventCIRunStarted, wherry.EventCIRunFinished, wherry.EventCIJobFinished, wherry.EventCITest, wherry.EventCIApproval,
+		wherry.EventCIArtifact, wherry.EventInfraApplied, wherry.EventVerified, wherry.EventDriftFound, wherry.EventNotificationSent:
+		return (&edges{tx: tx, e: e}).cicd()
+	}
 	var p payload
 	if err := json.Unmarshal(e.Payload, &p); err != nil {
 		return fmt.Errorf("event %d (%s): %w", e.ID, e.Kind, err)
@@ -112,6 +117,7 @@ func project(tx *store.Tx, e wherry.Event) error {
 func (g *edges) deployment(p payload) {
 	d := ref(graph.Deployment, p.DeploymentID+"/"+string(p.Version))
 	g.node(d, p.TreeDigest, g.e.Actor, g.e.Payload)
+	g.fromCI(d)
 	if p.Commit == "" {
 		return // a project without git
 	}

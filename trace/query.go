@@ -48,7 +48,7 @@ func (s *Service) walk(ctx context.Context, ws int64, from graph.Ref, backwards 
 		}
 		switch len(found) {
 		case 0:
-			return nil, wherry.Errorf(wherry.CodeDoesNotExist, "no deployment was made from commit %s", from.Key)
+			return nil, wherry.Errorf(wherry.CodeDoesNotExist, "nothing is known of commit %s: no deployment, push or workflow run named it", from.Key)
 		case 1:
 			from = found[0]
 		default:

@@ -25,7 +25,7 @@ func (s *Service) trace(w http.ResponseWriter, r *http.Request) error {
 	ctx, q := r.Context(), r.URL.Query()
 	v := traceView{
 		Kind: q.Get("kind"), ID: strings.TrimSpace(q.Get("id")), Forward: q.Get("direction") == "forward",
-		Kinds: []string{graph.ModelVersion, graph.TableVersion, graph.JobRun, graph.TaskRun, graph.MLflowRun, graph.Deployment, graph.Commit},
+		Kinds: []string{graph.ModelVersion, graph.TableVersion, graph.JobRun, graph.TaskRun, graph.MLflowRun, graph.Deployment, graph.WorkflowRun, graph.Commit},
 	}
 	if v.ID != "" {
 		if err := s.cfg.Trace.Refresh(ctx); err != nil {
@@ -59,6 +59,8 @@ type node struct {
 var labels = map[string]string{
 	graph.Commit: "commit", graph.Deployment: "deployment", graph.JobRun: "job run", graph.TaskRun: "task run", graph.TableVersion: "table version",
 	graph.MLflowRun: "MLflow run", graph.ModelVersion: "model version", graph.AliasChange: "alias", graph.External: "unknown writer",
+	graph.RefEvent: "push", graph.WorkflowRun: "workflow run", graph.CIJob: "workflow job", graph.TestResults: "tests", graph.Artifact: "artifact",
+	graph.Approval: "approval", graph.InfraApply: "terraform apply", graph.Verification: "verification", graph.Drift: "drift", graph.Notification: "notification",
 }
 
 func viewNode(n *graph.Node) node {

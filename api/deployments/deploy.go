@@ -219,7 +219,7 @@ func (w *work) complete(ctx context.Context, digest string) error {
 	}
 	done := deployments.Done{
 		Files: digest, FilePath: w.in.FilePath, Target: w.in.Target, Mode: publicMode(w.in.Mode), Display: w.in.Bundle, Upserts: w.upserts, Deletes: w.deletes, Request: request,
-		RunID: w.c.RunID, Workspace: w.c.WorkspaceID, Event: map[string]any{"bundle": w.in.Bundle},
+		RunID: w.c.RunID, Workspace: w.c.WorkspaceID, Event: map[string]any{"bundle": w.in.Bundle, "ci_run": w.c.CIRun},
 	}
 	if err := w.s.store.Succeed(ctx, w.version, w.c.UserName, done); err != nil {
 		return err

@@ -223,7 +223,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"GET", "/api/wherry/trace?kind=job_run&id=1&direction=sideways", nil, 400, "back or forward"},
 		{"GET", "/api/wherry/trace?kind=mlflow_run&id=none", nil, 404, "nothing is known of mlflow_run none"},
-		{"GET", "/api/wherry/trace?kind=commit&id=abc123", nil, 404, "no deployment was made from commit abc123"},
+		{"GET", "/api/wherry/trace?kind=commit&id=abc123", nil, 404, "nothing is known of commit abc123"},
 		{"GET", "/api/wherry/trace/origins?table=workspace.default.none&file=f", nil, 404, "there is no table workspace.default.none"},
 		{"POST", "/api/wherry/lineage", m{"reads": "everything"}, 400, "reads"},
 		{"POST", "/api/wherry/lineage", m{"reads": []m{{"table": "a.b.c", "version": "latest"}}}, 400, "latest"},

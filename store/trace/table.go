@@ -59,11 +59,11 @@ func versionsOf(tableID string) string {
 
 // tied returns the task runs that a table version came of, or those that read it.
 func tied(tx *store.Tx, ws int64, of Ref, backwards bool) (runs []*Node, err error) {
-	edges, err := neighbours(tx, ws, of, backwards)
+	edges, err := neighbours(tx, ws, []Ref{of}, backwards)
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range edges {
+	for _, e := range edges[of] {
 		other := e.Dst
 		if backwards {
 			other = e.Src

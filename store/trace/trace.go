@@ -23,6 +23,17 @@ const (
 	ModelVersion = "model_version" // key: name/version
 	AliasChange  = "alias_change"  // key: name@alias/version
 	External     = "unknown_writer"
+
+	RefEvent     = "ref_event"    // key: repo:ref@sha
+	WorkflowRun  = "workflow_run" // key: run/attempt; digest: the commit
+	CIJob        = "ci_job"       // key: run/attempt/job; its payload has the steps
+	TestResults  = "test_results" // key: run/attempt/job; its payload has the suites
+	Artifact     = "artifact"     // key: sha256
+	Approval     = "approval"     // key: run/attempt/environment
+	InfraApply   = "infra_apply"  // key: state@serial
+	Verification = "verification" // key: deployment id/version
+	Drift        = "drift_event"  // key: the drift's id
+	Notification = "notification" // key: the notification's id
 )
 
 // Ref names a node.
@@ -94,6 +105,9 @@ func (s *Store) Node(ctx context.Context, ws int64, ref Ref) (n *Node, err error
 	return n, err
 }
 
+// NodeIn is Node inside of a transaction.
+func NodeIn(tx *store.Tx, ws int64, ref Ref) (*Node, error) { return node(tx, ws, ref) }
+
 func node(tx *store.Tx, ws int64, ref Ref) (*Node, error) {
 	n := &Node{Ref: ref}
 	var at int64
@@ -120,57 +134,4 @@ func (s *Store) Find(ctx context.Context, ws int64, kind, prefix string) (found 
 			})
 	})
 	return found, err
-}
-
-// Walk returns what is reached from a node along its edges: backwards to what
-// it came of, or forwards to what came of it. Nodes come in the order they are
-// reached, the start first; limit bounds how many, and more says that there
-// are others.
-func (s *Store) Walk(ctx context.Context, ws int64, from Ref, backwards bool, limit int) (nodes []*Node, edges []Edge, more bool, err error) {
-	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		seen := map[Ref]bool{from: true}
-		for queue := []Ref{from}; len(queue) > 0; queue = queue[1:] {
-			if more = len(nodes) == limit; more {
-				return nil
-			}
-			n, err := node(tx, ws, queue[0])
-			if err != nil {
-				return err
-			}
-			nodes = append(nodes, n)
-			next, err := neighbours(tx, ws, queue[0], backwards)
-			if err != nil {
-				return err
-			}
-			for _, e := range next {
-				edges = append(edges, e)
-				other := e.Dst
-				if backwards {
-					other = e.Src
-				}
-				if !seen[other] {
-					seen[other] = true
-					queue = append(queue, other)
-				}
-			}
-		}
-		return nil
-	})
-	return nodes, edges, more, err
-}
-
-func neighbours(tx *store.Tx, ws int64, of Ref, backwards bool) (edges []Edge, err error) {
-	query := `SELECT src_kind, src_key, rel, dst_kind, dst_key, at, event_id FROM trace_edge WHERE workspace_id = $1 AND src_kind = $2 AND src_key = $3 ORDER BY at, dst_key`
-	if backwards {
-		query = `SELECT src_kind, src_key, rel, dst_kind, dst_key, at, event_id FROM trace_edge WHERE workspace_id = $1 AND dst_kind = $2 AND dst_key = $3 ORDER BY at, src_key`
-	}
-	err = tx.Each(query, []any{ws, of.Kind, of.Key}, func(scan func(...any) error) error {
-		var e Edge
-		var at int64
-		err := scan(&e.Src.Kind, &e.Src.Key, &e.Rel, &e.Dst.Kind, &e.Dst.Key, &at, &e.EventID)
-		e.At = time.UnixMilli(at)
-		edges = append(edges, e)
-		return err
-	})
-	return edges, err
 }
