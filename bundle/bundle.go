@@ -27,6 +27,9 @@ type Options struct {
 	Force bool
 	// ClusterID, in development mode, replaces the compute of every task.
 	ClusterID string
+	// Namespace deploys the target beside itself, under names of its own; "" is
+	// the target itself.
+	Namespace string
 }
 
 // CLIVersion is the version of the databricks command that wherry's stands in
@@ -42,8 +45,10 @@ type Bundle struct {
 	File   string // the main file, relative to Root
 	Name   string
 	Target string
-	Mode   string // "development", "production" or ""
-	User   string
+	// Namespace is that of Options.
+	Namespace string
+	Mode      string // "development", "production" or ""
+	User      string
 	// Config is the whole bundle with target, variables and references
 	// resolved, except references to what only exists after a deploy.
 	Config    *config.Value
@@ -111,7 +116,7 @@ func Load(ctx context.Context, opts Options) (*Bundle, error) {
 	if opts.Environ == nil {
 		opts.Environ = os.Getenv
 	}
-	b := &Bundle{Root: root, File: file, User: opts.User, Problems: &config.Problems{}, opts: opts, used: map[string]config.Pos{}}
+	b := &Bundle{Root: root, File: file, User: opts.User, Namespace: opts.Namespace, Problems: &config.Problems{}, opts: opts, used: map[string]config.Pos{}}
 	if b.User == "" {
 		b.User = LocalUser
 	}
@@ -127,6 +132,7 @@ func (b *Bundle) load() {
 	if b.Config == nil || !b.selectTarget() {
 		return
 	}
+	b.checkNamespace()
 	b.setDefaults()
 	b.setVariables()
 	b.resolve(referencesEarly)
@@ -181,6 +187,9 @@ func (b *Bundle) setDefaults() {
 			root = "/Workspace" + root
 		}
 	}
+	if b.opts.Namespace != "" {
+		root += "/" + b.opts.Namespace
+	}
 	ws.Set("root_path", config.NewString(root, ws.Get("root_path").At))
 	for key, name := range map[string]string{"file_path": "files", "artifact_path": "artifacts", "state_path": "state", "resource_path": "resources"} {
 		ws.SetDefault(key, text("${workspace.root_path}/"+name))
@@ -208,6 +217,9 @@ func (b *Bundle) setWorkspace() {
 		}
 		if strings.Contains(path+"/", "/../") {
 			b.Problems.Errorf(v.At, "workspace.%s must not contain ..", key)
+		}
+		if root := strings.TrimSuffix(ws.Get("root_path").Text(), "/"); b.opts.Namespace != "" && key != "host" && key != "resource_path" && !strings.HasPrefix(path+"/", root+"/") {
+			b.Problems.Errorf(v.At, "workspace.%s must be below ${workspace.root_path}: else a namespace shares it with the target", key)
 		}
 		return path
 	}

@@ -94,6 +94,8 @@ func options(t *testing.T, dir, comment string) bundle.Options {
 			gitInit(t, dir, value)
 		case "force":
 			opts.Force = true
+		case "namespace":
+			opts.Namespace = value
 		case "cluster":
 			opts.ClusterID = value
 		}

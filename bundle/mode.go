@@ -26,12 +26,17 @@ type preset struct {
 	concurrent int64
 	tags       []config.Field
 	home       string // the user's folder, for experiments without one
+	// own is the prefix, in the manner of ucPrefix, of what else must not be
+	// shared with another namespace; "" outside of one.
+	own     string
+	schemas map[string]bool // those of the bundle, by full name: volumes in them need no prefix
 }
 
 // applyMode changes names, triggers, tags and compute as the target's mode and
 // presets say. The presets win over the mode.
 func (b *Bundle) applyMode() {
 	p := b.preset()
+	b.captureParents()
 	for _, r := range b.Resources() {
 		b.checkSupported(r)
 		if r.Value.Kind == config.Map {
@@ -69,6 +74,9 @@ func (b *Bundle) preset() preset {
 			p.tags = append(p.tags, f)
 		}
 	}
+	if b.opts.Namespace != "" {
+		b.namespaced(&p)
+	}
 	return p
 }
 
@@ -99,8 +107,20 @@ func (p preset) apply(r Resource) {
 		p.experiment(r.Value, name)
 	case "schemas", "registered_models":
 		p.rename(name, p.ucPrefix)
-	case "pipelines", "models", "clusters", "dashboards", "sql_warehouses", "alerts":
+	case "models":
 		p.rename(name, p.prefix)
+		p.tagList(r.Value)
+	case "clusters":
+		p.rename(r.Value.Get("cluster_name"), p.prefix)
+		for _, tag := range p.tags {
+			r.Value.Child("custom_tags").SetDefault(tag.Key, tag.Value)
+		}
+	case "catalogs", "external_locations", "secret_scopes":
+		p.rename(name, p.own)
+	case "volumes":
+		if !p.schemas[r.Value.Get("catalog_name").Text()+"."+r.Value.Get("schema_name").Text()] && !strings.HasPrefix(r.Value.Get("schema_name").Text(), "${resources.") {
+			p.rename(name, p.own)
+		}
 	}
 }
 
@@ -124,6 +144,11 @@ func (p preset) experiment(v, name *config.Value) {
 	if base != "" && !strings.HasPrefix(base, p.prefix) {
 		name.Scalar = dir + p.prefix + base
 	}
+	p.tagList(v)
+}
+
+// tagList adds tags to a list of keys and values.
+func (p preset) tagList(v *config.Value) {
 	tags := v.Get("tags")
 	for _, tag := range p.tags {
 		if tags == nil {
@@ -192,7 +217,9 @@ func overrideTask(task *config.Value, id string) {
 }
 
 // Supported are the resource types that can be deployed.
-var Supported = []string{"jobs", "experiments", "schemas", "volumes", "registered_models", "secret_scopes"}
+var Supported = []string{
+	"jobs", "experiments", "models", "registered_models", "catalogs", "schemas", "volumes", "external_locations", "clusters", "secret_scopes",
+}
 
 func (b *Bundle) checkSupported(r Resource) {
 	if !slices.Contains(Supported, r.Type) {

@@ -29,6 +29,8 @@ type bundleFlags struct {
 	force, forceLock, approve  bool
 	clusterID                  string
 	noStandIns                 bool
+	namespace                  string
+	pullRequest                int
 	selected                   []string
 }
 
@@ -37,6 +39,8 @@ func (f *bundleFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.vars, "var", nil, "set a variable, as name=value; may be given several times")
 	c.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
 	c.Flags().StringVar(&f.dir, "dir", "", "a folder of the bundle (default: the working directory)")
+	c.Flags().StringVar(&f.namespace, "namespace", "", "the target beside itself, below a root path and with names of its own, as in pr-12")
+	c.Flags().IntVar(&f.pullRequest, "pr", 0, "the namespace of a pull request: --pr 12 is --namespace pr-12")
 	_ = c.RegisterFlagCompletionFunc("target", func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return bundle.TargetNames(f.dir), cobra.ShellCompDirectiveNoFileComp
 	})
@@ -76,7 +80,10 @@ func (f *bundleFlags) load(ctx context.Context, errOut io.Writer, user string) (
 		}
 		vars[name] = value
 	}
-	b, err := bundle.Load(ctx, bundle.Options{Dir: f.dir, Target: f.target, Vars: vars, User: user, Force: f.force, ClusterID: f.clusterID})
+	if f.pullRequest > 0 {
+		f.namespace = fmt.Sprintf("pr-%d", f.pullRequest)
+	}
+	b, err := bundle.Load(ctx, bundle.Options{Namespace: f.namespace, Dir: f.dir, Target: f.target, Vars: vars, User: user, Force: f.force, ClusterID: f.clusterID})
 	if err != nil {
 		return nil, err
 	}

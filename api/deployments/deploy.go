@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -186,6 +188,9 @@ func (w *work) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := w.folder(ctx); err != nil {
+		return err
+	}
 	d, err := w.s.deploymentOf(ctx, w.version)
 	if err != nil {
 		return err
@@ -308,5 +313,25 @@ func (w *work) change(ctx context.Context, k kind, r deployment.Resource, change
 		return "", errors.Join(err, w.s.store.PutOperation(ctx, op))
 	}
 	op.Status, op.ResourceID = deployments.OperationSucceeded, id
+	if k.securable != "" && change.Action == deployment.Update && id != change.ID {
+		w.follow(change.ID, id)
+	}
 	return id, w.s.store.PutOperation(ctx, op)
+}
+
+// follow notes that a catalog or schema was renamed: what is in it has other
+// names now, also what --select leaves out.
+func (w *work) follow(from, to string) {
+	for key, row := range w.plan.have {
+		id := follow(row.ResourceID, from, to)
+		if id == row.ResourceID || kinds[strings.SplitN(row.Kind, ".", 2)[0]].securable == "" {
+			continue
+		}
+		row.ResourceID = id
+		w.plan.have[key] = row
+		owner := strings.TrimSuffix(key, path.Ext(row.Kind))
+		if !slices.ContainsFunc(w.plan.order, func(r deployment.Resource) bool { return r.ID() == owner }) {
+			w.upserts = append(w.upserts, row)
+		}
+	}
 }

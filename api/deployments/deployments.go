@@ -63,6 +63,7 @@ func (s *Service) Routes() []api.Route {
 		{Method: "PUT", Path: own + "blobs/{sha256}", Permission: api.Write, Summary: "Take in a file by its content", Handler: api.Raw(s.putBlob)},
 		{Method: "POST", Path: own + "deploy", Permission: api.Write, Summary: "Deploy a bundle, whole or not at all", Handler: api.As[deployment.Request, deployment.Report](api.Raw(s.serveDeploy))},
 		{Method: "POST", Path: own + "destroy", Permission: api.Write, Summary: "Take a deployed bundle away", Handler: api.As[deployment.Destroy, deployment.Report](api.Raw(s.serveDestroy))},
+		{Method: "POST", Path: own + "destroy-namespace", Permission: api.Write, Summary: "Take away what was deployed to a namespace", Handler: api.As[deployment.Namespace, deployment.Destroyed](api.Raw(s.serveDestroyNamespace))},
 		{Method: "POST", Path: own + "{id}/rollback", Permission: api.Write, Summary: "Deploy a former version again", Handler: api.As[deployment.Rollback, deployment.Report](api.Raw(s.serveRollback))},
 		{Method: "GET", Path: own + "{id}/history", Permission: api.Read, Summary: "List the versions of a deployment", Handler: api.JSON(s.history)},
 		{Method: "GET", Path: own + "summary", Permission: api.Read, Summary: "What is deployed to a root path", Handler: api.JSON(s.summary)},

@@ -38,6 +38,9 @@ func (s *Service) destroy(ctx context.Context, c *caller, in *deployment.Destroy
 	}
 	defer s.release(d.ID)
 	c.deployment = d.ID
+	if err := s.unprotected(ctx, d); err != nil {
+		return nil, err
+	}
 	report := &deployment.Report{DeploymentID: d.ID}
 	var version deployments.Version
 	fn := func(ctx context.Context) error {
@@ -45,7 +48,7 @@ func (s *Service) destroy(ctx context.Context, c *caller, in *deployment.Destroy
 		if err := s.destroyResources(ctx, c, d, report); err != nil {
 			return err
 		}
-		if err := s.clear(c.WorkspaceID, d.RootPath); err != nil {
+		if err := s.clearRoot(ctx, d); err != nil {
 			return err
 		}
 		return s.store.Succeed(ctx, version, c.UserName, deployments.Done{RunID: c.RunID, Workspace: c.WorkspaceID})

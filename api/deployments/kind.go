@@ -30,11 +30,20 @@ type kind struct {
 	// securable is the type in the grants API, "" for none.
 	securable string
 	name      func(config map[string]any) string
+	// normal brings settings into the shape in which the API gives them back;
+	// nil for a type that gives back what it got.
+	normal func(config map[string]any)
+	// setPermissions and livePermissions are for a type that has its own API
+	// for them.
+	setPermissions  func(ctx context.Context, c *caller, id string, before, list []map[string]any) error
+	livePermissions func(ctx context.Context, c *caller, id string) ([]map[string]any, error)
 }
 
 // kinds are the types that can be deployed, in the order in which they are made
 // where nothing else says.
-var kindOrder = []string{"secret_scopes", "schemas", "volumes", "registered_models", "experiments", "jobs"}
+var kindOrder = []string{
+	"secret_scopes", "external_locations", "catalogs", "schemas", "volumes", "registered_models", "models", "experiments", "clusters", "jobs",
+}
 
 var kinds = map[string]kind{
 	"jobs": {
@@ -49,17 +58,37 @@ var kinds = map[string]kind{
 			return c.call(ctx, "POST", "/api/2.0/mlflow/experiments/delete", map[string]any{"experiment_id": id}, nil)
 		},
 	},
-	"schemas":           securable("schemas", "schema", "catalog_name", "name"),
-	"volumes":           securable("volumes", "volume", "catalog_name", "schema_name", "name"),
-	"registered_models": securable("models", "function", "catalog_name", "schema_name", "name"),
+	"catalogs":           securable("catalogs", "catalog", "name"),
+	"schemas":            securable("schemas", "schema", "catalog_name", "name"),
+	"volumes":            securable("volumes", "volume", "catalog_name", "schema_name", "name"),
+	"registered_models":  securable("models", "function", "catalog_name", "schema_name", "name"),
+	"external_locations": securable("external-locations", "external_location", "name"),
+	"models": {
+		find: findModel, get: getModel, create: createModel, update: updateModel, permissions: "registered-models", name: field("name"),
+		remove: func(ctx context.Context, c *caller, id string) error {
+			return c.call(ctx, "DELETE", "/api/2.0/mlflow/registered-models/delete", map[string]any{"name": id}, nil)
+		},
+	},
+	"clusters": {
+		get: getCluster, create: createCluster, update: updateCluster, permissions: "clusters", name: field("cluster_name"), normal: normalCluster,
+		remove: func(ctx context.Context, c *caller, id string) error {
+			return c.call(ctx, "POST", "/api/2.1/clusters/permanent-delete", map[string]any{"cluster_id": id}, nil)
+		},
+	},
 	"secret_scopes": {
-		find: findScope, create: createScope, fixed: []string{"name", "backend_type"}, name: field("name"),
+		find: findScope, create: createScope, fixed: []string{"name", "backend_type"}, name: field("name"), permissions: "secret-scopes",
+		setPermissions: setScopePermissions, livePermissions: scopePermissions,
 		get: func(ctx context.Context, c *caller, id string) (map[string]any, error) {
 			found, err := findScope(ctx, c, map[string]any{"name": id})
 			if err != nil || found == "" {
 				return nil, err
 			}
 			return map[string]any{"name": id}, nil
+		},
+		normal: func(config map[string]any) {
+			if text(config["backend_type"]) == "DATABRICKS" { // the default, which no answer names
+				delete(config, "backend_type")
+			}
 		},
 		update: func(_ context.Context, _ *caller, id string, _, _ map[string]any) (string, error) { return id, nil },
 		remove: func(ctx context.Context, c *caller, id string) error {
@@ -188,80 +217,4 @@ func updateExperiment(ctx context.Context, c *caller, id string, before, config 
 		}
 	}
 	return id, nil
-}
-
-// securable is a kind of the catalog: its id is its full name.
-func securable(path, grants string, parts ...string) kind {
-	base := "/api/2.1/unity-catalog/" + path
-	full := func(config map[string]any) string {
-		var names []string
-		for _, part := range parts {
-			names = append(names, text(config[part]))
-		}
-		return strings.Join(names, ".")
-	}
-	get := func(ctx context.Context, c *caller, id string) (map[string]any, error) {
-		var out map[string]any
-		err := c.call(ctx, "GET", base+"/"+url.PathEscape(id), nil, &out)
-		if missing(err) {
-			return nil, nil
-		}
-		return out, err
-	}
-	k := kind{get: get, fixed: append([]string{"storage_root", "storage_location", "volume_type"}, parts...), securable: grants, name: full}
-	k.find = func(ctx context.Context, c *caller, config map[string]any) (string, error) {
-		live, err := get(ctx, c, full(config))
-		if err != nil || live == nil {
-			return "", err
-		}
-		return full(config), nil
-	}
-	k.create = func(ctx context.Context, c *caller, config map[string]any) (string, error) {
-		body := map[string]any{}
-		for key, value := range config {
-			body[key] = value
-		}
-		if path == "volumes" && body["volume_type"] == nil {
-			body["volume_type"] = "MANAGED"
-		}
-		return full(config), c.call(ctx, "POST", base, body, nil)
-	}
-	k.update = func(ctx context.Context, c *caller, id string, before, config map[string]any) (string, error) {
-		body := map[string]any{}
-		for key, value := range config {
-			if !same(before[key], value) {
-				body[key] = value
-			}
-		}
-		return id, c.call(ctx, "PATCH", base+"/"+url.PathEscape(id), body, nil)
-	}
-	k.remove = func(ctx context.Context, c *caller, id string) error {
-		return c.call(ctx, "DELETE", base+"/"+url.PathEscape(id)+"?force=true", nil, nil)
-	}
-	return k
-}
-
-func findScope(ctx context.Context, c *caller, config map[string]any) (string, error) {
-	var out struct {
-		Scopes []struct {
-			Name string `json:"name"`
-		} `json:"scopes"`
-	}
-	if err := c.call(ctx, "GET", "/api/2.0/secrets/scopes/list", nil, &out); err != nil {
-		return "", err
-	}
-	for _, scope := range out.Scopes {
-		if scope.Name == text(config["name"]) {
-			return scope.Name, nil
-		}
-	}
-	return "", nil
-}
-
-func createScope(ctx context.Context, c *caller, config map[string]any) (string, error) {
-	if text(config["backend_type"]) == "AZURE_KEYVAULT" {
-		return "", wherry.NotImplemented("a secret scope backed by Azure Key Vault")
-	}
-	name := text(config["name"])
-	return name, c.call(ctx, "POST", "/api/2.0/secrets/scopes/create", map[string]any{"scope": name}, nil)
 }

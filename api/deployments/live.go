@@ -1,18 +1,21 @@
 package deployments
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wherry-ml/wherry/blob"
 	"github.com/wherry-ml/wherry/bundle/deployment"
+	"github.com/wherry-ml/wherry/store/deployments"
 )
 
 // Tasks may write to the workspace, and make links there: everything below is
@@ -35,8 +38,33 @@ func (s *Service) isLive(ws int64, p string) bool {
 	}) == nil
 }
 
-func (s *Service) clear(ws int64, p string) error {
-	return s.in(ws, p, func(d *blob.Dir, name string) error { return d.RemoveAll(name) })
+// clearRoot takes the folder of a deployment away, but for those of others in
+// it: a namespace is below its target.
+func (s *Service) clearRoot(ctx context.Context, d deployments.Deployment) error {
+	others, err := s.store.Below(ctx, d.WorkspaceID, d.RootPath)
+	if err != nil {
+		return err
+	}
+	return s.in(d.WorkspaceID, d.RootPath, func(dir *blob.Dir, name string) error {
+		for i, other := range others {
+			others[i] = strings.TrimPrefix(other, "/Workspace/")
+		}
+		return clearBut(dir, name, others)
+	})
+}
+
+func clearBut(d *blob.Dir, name string, keep []string) error {
+	if slices.Contains(keep, name) {
+		return nil
+	}
+	if !slices.ContainsFunc(keep, func(k string) bool { return strings.HasPrefix(k, name+"/") }) {
+		return d.RemoveAll(name)
+	}
+	entries, err := d.List(name)
+	for _, e := range entries {
+		err = errors.Join(err, clearBut(d, path.Join(name, e.Name()), keep))
+	}
+	return err
 }
 
 // put writes one file, whole or not at all.

@@ -28,11 +28,13 @@ type plan struct {
 	lookups    map[string]string
 	clusters   map[string]string // stand-in clusters by the id that the bundle names
 	wants      []deployment.Want // to be made
+	// renames are the new full names of catalogs and schemas by the old ones.
+	renames map[string]string
 }
 
 // plan compares what is wanted with what is there. It changes nothing.
 func (s *Service) plan(ctx context.Context, c *caller, in *deployment.Request) (*plan, error) {
-	p := &plan{have: map[string]deployments.Resource{}, live: map[string]map[string]any{}, clusters: map[string]string{}}
+	p := &plan{have: map[string]deployments.Resource{}, live: map[string]map[string]any{}, clusters: map[string]string{}, renames: map[string]string{}}
 	var err error
 	if p.deployment, p.exists, err = s.store.AtRoot(ctx, c.WorkspaceID, in.RootPath); err != nil {
 		return nil, err
@@ -63,17 +65,17 @@ func (s *Service) plan(ctx context.Context, c *caller, in *deployment.Request) (
 	if err := s.planStandIns(ctx, c, in, p); err != nil {
 		return nil, err
 	}
-	known := p.known()
-	for _, r := range p.order {
-		change, err := p.resource(ctx, c, in, r, known)
-		if err != nil {
-			return nil, about(r, err)
+	before := &deployment.Request{}
+	if p.exists {
+		if before, err = s.requestBefore(ctx, p.deployment.ID); err != nil {
+			return nil, err
 		}
-		p.Resources = append(p.Resources, change)
-		p.Resources = append(p.Resources, p.extras(r)...)
 	}
-	if len(in.Select) == 0 {
-		p.deletions(in)
+	if err := p.changes(ctx, c, in); err != nil {
+		return nil, err
+	}
+	if err := protected(p, in, before); err != nil {
+		return nil, err
 	}
 	s.planFiles(c, in, p)
 	p.Source = p.exists && last.Git != deployments.Git(in.Git)
@@ -81,6 +83,32 @@ func (s *Service) plan(ctx context.Context, c *caller, in *deployment.Request) (
 		slices.ContainsFunc(p.Resources, func(c deployment.Change) bool { return c.Action != deployment.Unchanged }) ||
 		slices.ContainsFunc(p.StandIns, func(s deployment.StandIn) bool { return s.New })
 	return p, nil
+}
+
+// changes compares the resources, and their permissions and grants.
+func (p *plan) changes(ctx context.Context, c *caller, in *deployment.Request) error {
+	known := p.known()
+	for _, r := range p.order {
+		change, err := p.resource(ctx, c, in, r, known)
+		if err != nil {
+			return about(r, err)
+		}
+		p.Resources = append(p.Resources, change)
+		extras, err := p.extras(ctx, c, r, change.ID)
+		if err != nil {
+			return about(r, err)
+		}
+		p.Resources = append(p.Resources, extras...)
+	}
+	folder, err := p.folder(ctx, c, in)
+	if err != nil {
+		return err
+	}
+	p.Resources = append(p.Resources, folder...)
+	if len(in.Select) == 0 {
+		p.deletions(in)
+	}
+	return nil
 }
 
 // about puts a resource's name and place before an error for the caller.
@@ -117,6 +145,8 @@ func outputs(kind, id string, config map[string]any) map[string]any {
 		out["job_id"] = id
 	case "experiments":
 		out["experiment_id"] = id
+	case "clusters":
+		out["cluster_id"] = id
 	case "schemas", "registered_models":
 		out["full_name"] = id
 	case "volumes":
@@ -145,6 +175,7 @@ func (p *plan) resource(ctx context.Context, c *caller, in *deployment.Request, 
 			return change, err
 		}
 	}
+	p.follow(live, k)
 	if live == nil {
 		change.Action = deployment.Create
 		if !ours {
@@ -165,35 +196,31 @@ func (p *plan) resource(ctx context.Context, c *caller, in *deployment.Request, 
 	if slices.ContainsFunc(change.Fields, func(f deployment.Field) bool { return slices.Contains(k.fixed, f.Path) && f.After != nil }) {
 		change.Action = deployment.Recreate
 	}
+	if to, ok := renamed(k, id, config); ok {
+		known[r.ID()] = outputs(r.Type, to, config)
+		if change.Action == deployment.Update {
+			p.renames[id] = to
+		}
+	}
 	if !ours {
 		change.Action = deployment.Bind
 	}
 	return change, nil
 }
 
-// extras compares permissions and grants, which are set after the resource.
-func (p *plan) extras(r deployment.Resource) (changes []deployment.Change) {
-	for name, list := range map[string][]map[string]any{"permissions": r.Permissions, "grants": r.Grants} {
-		key := r.ID() + "." + name
-		have, ours := p.have[key]
-		change := deployment.Change{Key: key, At: r.At, ID: have.ResourceID, Action: deployment.Unchanged}
-		switch {
-		case len(list) == 0 && !ours:
-			continue
-		case len(list) == 0: // deletions handles it
-			continue
-		case !ours:
-			change.Action = deployment.Create
-		case have.State != stateOf(list):
-			change.Action = deployment.Update
-			var before any
-			_ = json.Unmarshal([]byte(have.State), &before) // only shown
-			change.Fields = []deployment.Field{{Path: name, Before: before, After: list}}
-		}
-		changes = append(changes, change)
+// follow writes the new names of a securable's parents that will be renamed, or
+// were: it moves along and does not change.
+func (p *plan) follow(live map[string]any, k kind) {
+	if live == nil || k.securable == "" {
+		return
 	}
-	slices.SortFunc(changes, func(a, b deployment.Change) int { return strings.Compare(b.Key, a.Key) })
-	return changes
+	catalog, schema := text(live["catalog_name"]), text(live["schema_name"])
+	if to, ok := p.renames[catalog]; ok && catalog != "" {
+		live["catalog_name"] = to
+	}
+	if to, ok := p.renames[catalog+"."+schema]; ok && schema != "" {
+		live["schema_name"] = to[strings.LastIndex(to, ".")+1:]
+	}
 }
 
 func stateOf(v any) string {
@@ -207,7 +234,7 @@ func stateOf(v any) string {
 // deletions are what the deployment holds and the bundle has no more.
 func (p *plan) deletions(in *deployment.Request) {
 	wanted := map[string]bool{}
-	for _, r := range in.Resources {
+	for _, r := range append([]deployment.Resource{rootFolder(in)}, in.Resources...) {
 		wanted[r.ID()] = true
 		wanted[r.ID()+".permissions"] = len(r.Permissions) > 0
 		wanted[r.ID()+".grants"] = len(r.Grants) > 0
@@ -291,6 +318,9 @@ func (p *plan) resolve(in *deployment.Request, r deployment.Resource, known map[
 	if r.Type == "jobs" {
 		p.decorate(in, config)
 	}
+	if normal := kinds[r.Type].normal; normal != nil {
+		normal(config)
+	}
 	return config
 }
 
@@ -348,110 +378,4 @@ func walk(v any, replace func(string) any) any {
 		return m
 	}
 	return v
-}
-
-// sortResources puts resources in the order in which they can be made.
-func sortResources(list []deployment.Resource) (sorted []deployment.Resource, err error) {
-	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b deployment.Resource) int {
-		return slices.Index(kindOrder, a.Type) - slices.Index(kindOrder, b.Type)
-	})
-	byID := map[string]deployment.Resource{}
-	for _, r := range list {
-		byID[r.ID()] = r
-	}
-	state := map[string]int{}
-	var visit func(r deployment.Resource, path []string) error
-	visit = func(r deployment.Resource, path []string) error {
-		if state[r.ID()] == 2 {
-			return nil
-		}
-		if state[r.ID()] == 1 {
-			return wherry.Errorf(wherry.CodeInvalidParameter, "%s: resources need each other in a cycle: %s", r.At, strings.Join(append(path, r.ID()), " → "))
-		}
-		state[r.ID()] = 1
-		for _, m := range reference.FindAllStringSubmatch(stateOf(r.Config), -1) {
-			if needed, ok := byID[m[1]+"."+m[2]]; ok {
-				if err := visit(needed, append(path, r.ID())); err != nil {
-					return err
-				}
-			}
-		}
-		state[r.ID()] = 2
-		sorted = append(sorted, r)
-		return nil
-	}
-	for _, r := range list {
-		if err := visit(r, nil); err != nil {
-			return nil, err
-		}
-	}
-	return sorted, nil
-}
-
-// selected leaves the named resources and those that they refer to.
-func selected(order []deployment.Resource, names []string) (list []deployment.Resource, err error) {
-	if len(names) == 0 {
-		return order, nil
-	}
-	want := map[string]bool{}
-	for _, name := range names {
-		if !slices.ContainsFunc(order, func(r deployment.Resource) bool { return r.ID() == name }) {
-			return nil, wherry.Errorf(wherry.CodeInvalidParameter, "--select %s: the bundle has no such resource (name one as jobs.KEY)", name)
-		}
-		want[name] = true
-	}
-	for _, r := range slices.Backward(order) { // what is needed stands before who needs it
-		if !want[r.ID()] {
-			continue
-		}
-		list = append(list, r)
-		for _, m := range reference.FindAllStringSubmatch(stateOf(r.Config), -1) {
-			want[m[1]+"."+m[2]] = true
-		}
-	}
-	slices.Reverse(list)
-	return list, nil
-}
-
-// lookUp finds the ids of what variables name in the workspace.
-func lookUp(ctx context.Context, c *caller, lookups map[string]deployment.Lookup) (map[string]string, error) {
-	found := map[string]string{}
-	for ref, l := range lookups {
-		var path, list, id string
-		name := "name"
-		switch l.Kind {
-		case "job":
-			path, list, id = "/api/2.2/jobs/list?name="+urlQuery(l.Name), "jobs", "job_id"
-		case "cluster":
-			path, list, name, id = "/api/2.1/clusters/list", "clusters", "cluster_name", "cluster_id"
-		case "service_principal":
-			path, list, name, id = "/api/2.0/preview/scim/v2/ServicePrincipals", "Resources", "displayName", "applicationId"
-		default:
-			return nil, wherry.NotImplemented("lookup of a " + l.Kind)
-		}
-		var doc map[string]any
-		if err := c.call(ctx, "GET", path, nil, &doc); err != nil {
-			return nil, err
-		}
-		items, _ := doc[list].([]any)
-		for _, v := range items {
-			item, _ := v.(map[string]any)
-			settings, _ := item["settings"].(map[string]any)
-			if text(item[name]) == l.Name || text(settings[name]) == l.Name {
-				found[ref] = idText(item[id])
-			}
-		}
-		if found[ref] == "" {
-			return nil, wherry.Errorf(wherry.CodeDoesNotExist, "there is no %s named %q in the workspace", strings.ReplaceAll(l.Kind, "_", " "), l.Name)
-		}
-	}
-	return found, nil
-}
-
-func idText(v any) string {
-	if f, ok := v.(float64); ok {
-		return fmt.Sprintf("%.0f", f)
-	}
-	return fmt.Sprint(v)
 }

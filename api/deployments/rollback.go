@@ -19,7 +19,7 @@ func (w *work) snapshot(ctx context.Context) (string, error) {
 	in := *w.in
 	in.Files, in.Select, in.ForceLock = nil, nil, false
 	if len(w.in.Select) > 0 {
-		before, err := w.s.requestBefore(ctx, w.version)
+		before, err := w.s.requestBefore(ctx, w.version.DeploymentID)
 		if err != nil {
 			return "", err
 		}
@@ -36,13 +36,13 @@ func (w *work) snapshot(ctx context.Context) (string, error) {
 
 // requestBefore is the request of the version that is live; an empty one if
 // that is not known.
-func (s *Service) requestBefore(ctx context.Context, v deployments.Version) (*deployment.Request, error) {
+func (s *Service) requestBefore(ctx context.Context, id string) (*deployment.Request, error) {
 	in := &deployment.Request{}
-	last, ok, err := s.store.LastDeployed(ctx, v.DeploymentID)
+	last, ok, err := s.store.LastDeployed(ctx, id)
 	if err != nil || !ok {
 		return in, err
 	}
-	request, err := s.store.Request(ctx, v.DeploymentID, last.Version)
+	request, err := s.store.Request(ctx, id, last.Version)
 	if err != nil || request == "" {
 		return in, err
 	}
@@ -108,7 +108,7 @@ func (s *Service) rollback(ctx context.Context, c *caller, id string, in *deploy
 // keepData adds to a former request what is live now, may hold data and was not
 // there then; it returns the keys.
 func (s *Service) keepData(ctx context.Context, v deployments.Version, old *deployment.Request) (kept []string, err error) {
-	now, err := s.requestBefore(ctx, v)
+	now, err := s.requestBefore(ctx, v.DeploymentID)
 	if err != nil {
 		return nil, err
 	}

@@ -72,11 +72,11 @@ func wanted(in *deployment.Request) (list []deployment.Want) {
 	own := map[string]bool{}
 	for _, r := range in.Resources {
 		if kinds[r.Type].securable != "" || r.Type == "secret_scopes" {
-			own[kinds[r.Type].name(r.Config)] = true
+			own[strings.ToLower(kinds[r.Type].name(r.Config))] = true
 		}
 	}
 	add := func(kind, name, at string) {
-		if name != "" && !strings.Contains(name, "${") && !own[name] {
+		if name != "" && !strings.Contains(name, "${") && !own[strings.ToLower(name)] {
 			list = append(list, deployment.Want{Kind: kind, Name: name, At: at})
 		}
 	}
@@ -98,7 +98,7 @@ func wanted(in *deployment.Request) (list []deployment.Want) {
 		add(w.Kind, w.Name, w.At)
 	}
 	for _, r := range in.Resources {
-		for _, task := range tasksOf(r.Config) {
+		for _, task := range tasksOf(r.Config) { // a cluster of the bundle is a reference, which add leaves out
 			add(deployment.StandInCluster, text(task["existing_cluster_id"]), r.At)
 		}
 		if r.Type == "experiments" {

@@ -43,7 +43,7 @@ func (s *Service) takeBack(ctx context.Context, c *caller, v deployments.Version
 	for i := len(ops) - 1; i >= 0; i-- {
 		op := ops[i]
 		if set, ok := setExtras[path.Ext(op.Kind)]; ok {
-			errs = append(errs, set(ctx, c, kinds[strings.TrimSuffix(op.Kind, path.Ext(op.Kind))], op.ResourceID, listOf(op.State), listOf(op.Before)))
+			errs = append(errs, set(ctx, c, kindOf(strings.TrimSuffix(op.Kind, path.Ext(op.Kind))), op.ResourceID, listOf(op.State), listOf(op.Before)))
 			continue
 		}
 		k := kinds[op.Kind]
@@ -65,13 +65,26 @@ func (s *Service) takeBack(ctx context.Context, c *caller, v deployments.Version
 		case op.Action == deployments.ActionRecreate && before != nil:
 			errs = append(errs, s.unmake(ctx, c, k, op, before, state))
 		case (op.Action == deployments.ActionUpdate || op.Action == deployments.ActionBind) && before != nil:
-			if live, err := k.get(ctx, c, op.ResourceID); err == nil && live != nil && len(diff("", before, live, nil)) > 0 {
-				_, err := k.update(ctx, c, op.ResourceID, live, restorable(op.Kind, before, state))
-				errs = append(errs, err)
-			}
+			errs = append(errs, restore(ctx, c, k, op, before, state))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// restore gives a changed resource its old settings. One that was to be renamed
+// is looked for under both names.
+func restore(ctx context.Context, c *caller, k kind, op deployments.Operation, before, state map[string]any) error {
+	id := op.ResourceID
+	live, err := k.get(ctx, c, id)
+	if err == nil && live == nil && k.find != nil {
+		id = k.name(state)
+		live, err = k.get(ctx, c, id)
+	}
+	if err != nil || live == nil || len(diff("", before, live, nil)) == 0 {
+		return err
+	}
+	_, err = k.update(ctx, c, id, live, restorable(op.Kind, before, state))
+	return err
 }
 
 // unmake takes back a resource that was made anew: the old one comes back with

@@ -188,7 +188,7 @@ func prepare(ctx context.Context, b *bundle.Bundle, opts *Options) (*prepared, e
 		return nil, err
 	}
 	in := &deployment.Request{
-		Bundle: b.Name, Target: b.Target, Mode: b.Mode, CLIVersion: opts.CLIVersion, RootPath: b.Workspace.Root, FilePath: b.Workspace.Files,
+		Bundle: b.Name, Target: b.Target, Mode: b.Mode, Namespace: namespace(b, os.Getenv("GITHUB_REF")), CLIVersion: opts.CLIVersion, RootPath: b.Workspace.Root, FilePath: b.Workspace.Files,
 		ArtifactPath: b.Workspace.Artifacts, StatePath: b.Workspace.State, Git: deployment.Git(b.Git), StandIns: opts.StandIns, ForceLock: opts.ForceLock,
 		Lookups: map[string]deployment.Lookup{}, ClusterSpecs: p.standIns.Clusters, Select: opts.Select,
 	}
@@ -202,7 +202,7 @@ func prepare(ctx context.Context, b *bundle.Bundle, opts *Options) (*prepared, e
 	for ref, l := range b.Lookups() {
 		in.Lookups[ref] = deployment.Lookup{Kind: l.Kind, Name: l.Name}
 	}
-	in.Resources = resources(b)
+	in.Resources, in.Permissions = resources(b), shared(b)
 	if opts.StandIns {
 		in.Wants = wants(b, p.standIns)
 	}
@@ -238,42 +238,6 @@ func (p *prepared) digest(files []bundle.File) ([]deployment.File, error) {
 		p.contents[name] = files[i].Local
 	}
 	return list, nil
-}
-
-// resources turns the bundle's resources into create requests; the bundle's
-// permissions and run_as go to each resource that takes them.
-func resources(b *bundle.Bundle) (list []deployment.Resource) {
-	shared, _ := b.Config.Get("permissions").Plain().([]any)
-	runAs := b.Config.Get("run_as").Plain()
-	for _, r := range b.Resources() {
-		config, _ := r.Value.Plain().(map[string]any)
-		out := deployment.Resource{Type: r.Type, Key: r.Key, Config: config, At: r.At.String()}
-		own, _ := config["permissions"].([]any)
-		grants, _ := config["grants"].([]any)
-		for _, key := range []string{"permissions", "grants", "lifecycle"} {
-			delete(config, key)
-		}
-		if r.Type == "jobs" {
-			if _, ok := config["run_as"]; !ok && runAs != nil {
-				config["run_as"] = runAs
-			}
-		}
-		if r.Type == "jobs" || r.Type == "experiments" {
-			own = append(own, shared...)
-		}
-		for _, p := range own {
-			if m, ok := p.(map[string]any); ok {
-				out.Permissions = append(out.Permissions, m)
-			}
-		}
-		for _, g := range grants {
-			if m, ok := g.(map[string]any); ok {
-				out.Grants = append(out.Grants, m)
-			}
-		}
-		list = append(list, out)
-	}
-	return list
 }
 
 // Where says where a plan goes, and what its run_as does not do.

@@ -12,9 +12,11 @@ type Host struct {
 
 // Request is a bundle to be deployed, as the client resolved it.
 type Request struct {
-	Bundle       string `json:"bundle"`
-	Target       string `json:"target"`
-	Mode         string `json:"mode"` // "development", "production" or ""
+	Bundle string `json:"bundle"`
+	Target string `json:"target"`
+	Mode   string `json:"mode"` // "development", "production" or ""
+	// Namespace is that of a pull request, say; "" for none.
+	Namespace    string `json:"namespace,omitempty"`
 	CLIVersion   string `json:"cli_version"`
 	RootPath     string `json:"root_path"`
 	FilePath     string `json:"file_path"`
@@ -26,6 +28,8 @@ type Request struct {
 	Files     []File     `json:"files"`
 	Libraries []File     `json:"libraries"` // paths are absolute, below artifact_path
 	Resources []Resource `json:"resources"`
+	// Permissions are those of the root path; each resource has its own.
+	Permissions []map[string]any `json:"permissions,omitempty"`
 	// Lookups are references to what exists in the workspace, by name.
 	Lookups map[string]Lookup `json:"lookups,omitempty"`
 	// StandIns lets what the bundle takes for granted be made.
@@ -59,6 +63,8 @@ type Resource struct {
 	Permissions []map[string]any `json:"permissions,omitempty"`
 	Grants      []map[string]any `json:"grants,omitempty"`
 	At          string           `json:"at,omitempty"` // file:line:column, for messages
+	// PreventDestroy refuses to delete it or to make it anew.
+	PreventDestroy bool `json:"prevent_destroy,omitempty"`
 }
 
 // ID is "jobs.nightly".
@@ -177,6 +183,18 @@ const (
 type Destroy struct {
 	RootPath  string `json:"root_path"`
 	ForceLock bool   `json:"force_lock,omitempty"`
+}
+
+// Namespace names what was deployed to a namespace.
+type Namespace struct {
+	Name      string `json:"namespace"`
+	OriginURL string `json:"origin_url,omitempty"` // of the repository, "" for any
+	Bundle    string `json:"bundle,omitempty"`     // "" for any
+}
+
+// Destroyed are the deployments that were destroyed.
+type Destroyed struct {
+	Reports []*Report `json:"destroyed"`
 }
 
 // Summary is what is deployed to a root path.

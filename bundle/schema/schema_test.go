@@ -21,6 +21,7 @@ func TestTableHasEveryFieldOfTheSDK(t *testing.T) {
 		"job": reflect.TypeFor[jobs.JobSettings](), "task": reflect.TypeFor[jobs.Task](), "cluster_spec": reflect.TypeFor[compute.ClusterSpec](),
 		"notebook_task": reflect.TypeFor[jobs.NotebookTask](), "library": reflect.TypeFor[compute.Library](), "environment": reflect.TypeFor[compute.Environment](),
 		"schema": reflect.TypeFor[catalog.CreateSchema](), "volume": reflect.TypeFor[catalog.CreateVolumeRequestContent](), "experiment": reflect.TypeFor[ml.CreateExperiment](),
+		"catalog": reflect.TypeFor[catalog.CreateCatalog](), "external_location": reflect.TypeFor[catalog.CreateExternalLocation](), "model": reflect.TypeFor[ml.CreateModelRequest](),
 	} {
 		for _, f := range reflect.VisibleFields(typ) {
 			tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")

@@ -107,3 +107,35 @@ func (s *Store) Settle(ctx context.Context, v Version, deleted []string) error {
 		return err
 	})
 }
+
+// Requests returns what the live version of each of a workspace's deployments
+// was deployed from, by deployment id; those of which it is not known are left
+// out.
+func (s *Store) Requests(ctx context.Context, ws int64) (found map[string]string, err error) {
+	found = map[string]string{}
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT v.deployment_id, v.request FROM deployment_version v JOIN deployment d ON d.id = v.deployment_id
+			WHERE d.workspace_id = $1 AND d.destroyed_at = 0 AND v.request <> '' AND v.version = (SELECT max(l.version) FROM deployment_version l
+				WHERE l.deployment_id = d.id AND l.reason = $2)`, []any{ws, ReasonSuccess}, func(scan func(...any) error) error {
+			var id, request string
+			err := scan(&id, &request)
+			found[id] = request
+			return err
+		})
+	})
+	return found, err
+}
+
+// Below lists the root paths of deployments that are below another's.
+func (s *Store) Below(ctx context.Context, ws int64, root string) (list []string, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT root_path FROM deployment WHERE workspace_id = $1 AND destroyed_at = 0 AND substr(root_path, 1, $2) = $3`,
+			[]any{ws, len([]rune(root)) + 1, root + "/"}, func(scan func(...any) error) error {
+				at := ""
+				err := scan(&at)
+				list = append(list, at)
+				return err
+			})
+	})
+	return list, err
+}
