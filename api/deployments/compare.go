@@ -37,6 +37,14 @@ func (s *Service) liveOf(ctx context.Context, c *caller, kindName, id string) (m
 }
 
 func permissionsOf(ctx context.Context, c *caller, k kind, id string) (map[string]any, error) {
+	if k.livePermissions != nil {
+		list, err := k.livePermissions(ctx, c, id)
+		found := map[string]any{}
+		for _, p := range list {
+			found[principal(p)] = p["level"]
+		}
+		return found, err
+	}
 	var out struct {
 		List []struct {
 			User    string `json:"user_name"`

@@ -314,14 +314,16 @@ func (w *work) change(ctx context.Context, k kind, r deployment.Resource, change
 	}
 	op.Status, op.ResourceID = deployments.OperationSucceeded, id
 	if k.securable != "" && change.Action == deployment.Update && id != change.ID {
-		w.follow(change.ID, id)
+		if err := w.follow(ctx, change.ID, id); err != nil {
+			return id, err
+		}
 	}
 	return id, w.s.store.PutOperation(ctx, op)
 }
 
 // follow notes that a catalog or schema was renamed: what is in it has other
 // names now, also what --select leaves out.
-func (w *work) follow(from, to string) {
+func (w *work) follow(ctx context.Context, from, to string) (err error) {
 	for key, row := range w.plan.have {
 		id := follow(row.ResourceID, from, to)
 		if id == row.ResourceID || kinds[strings.SplitN(row.Kind, ".", 2)[0]].securable == "" {
@@ -331,7 +333,11 @@ func (w *work) follow(from, to string) {
 		w.plan.have[key] = row
 		owner := strings.TrimSuffix(key, path.Ext(row.Kind))
 		if !slices.ContainsFunc(w.plan.order, func(r deployment.Resource) bool { return r.ID() == owner }) {
+			if row.Live, err = w.look(ctx, row); err != nil {
+				return err
+			}
 			w.upserts = append(w.upserts, row)
 		}
 	}
+	return nil
 }
