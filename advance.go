@@ -16,6 +16,10 @@ type Plan struct {
 	Retry []Retry
 	// Cancel holds attempts that run and are to be ended.
 	Cancel []Cancellation
+	// Slow holds attempts that run longer than their health rule allows, and
+	// SlowRun says that of the run: each is told once, and runs on.
+	Slow    []*TaskRun
+	SlowRun bool
 	// Stop is CauseTimeout when the whole run has taken too long, else "".
 	Stop string
 	// Finish is how the run itself ends, nil if it does not yet.
@@ -45,7 +49,7 @@ type Cancellation struct {
 
 // Empty reports whether there is nothing to do but to wait.
 func (p *Plan) Empty() bool {
-	return len(p.Start)+len(p.Settle)+len(p.Retry)+len(p.Cancel) == 0 && p.Stop == "" && p.Finish == nil
+	return len(p.Start)+len(p.Settle)+len(p.Retry)+len(p.Cancel)+len(p.Slow) == 0 && !p.SlowRun && p.Stop == "" && p.Finish == nil
 }
 
 func (p *Plan) wake(at int64) {
@@ -98,11 +102,11 @@ func (a *advance) queued() {
 }
 
 func (a *advance) active() {
+	start := a.StartTime
+	if n := len(a.Repairs); n > 0 {
+		start = a.Repairs[n-1].StartTime
+	}
 	if a.Settings.TimeoutSeconds > 0 && a.Cause == "" {
-		start := a.StartTime
-		if n := len(a.Repairs); n > 0 {
-			start = a.Repairs[n-1].StartTime
-		}
 		end := start + a.Settings.TimeoutSeconds*1000
 		if a.now >= end {
 			a.plan.Stop = CauseTimeout
@@ -110,6 +114,7 @@ func (a *advance) active() {
 		}
 		a.plan.wake(end)
 	}
+	a.plan.SlowRun = a.slow(a.Settings.SlowAfter(), start, a.Warned)
 	for i := range a.Settings.Tasks {
 		t := &a.Settings.Tasks[i]
 		run := a.latest.tasks[t.Key]
@@ -147,6 +152,9 @@ func (a *advance) attempt(t *Task, run *TaskRun, cause string, turn func()) {
 	if cause == "" {
 		cause = run.Cause
 	}
+	if run.live() && a.slow(t.SlowAfter(), run.StartTime, run.Warned) {
+		a.plan.Slow = append(a.plan.Slow, run)
+	}
 	switch {
 	case cause != "" && !run.live():
 		s := Cancelled(cause)
@@ -175,13 +183,25 @@ func (a *advance) attempt(t *Task, run *TaskRun, cause string, turn func()) {
 	}
 }
 
+// slow reports whether what began at start takes longer than it may.
+func (a *advance) slow(after, start int64, warned bool) bool {
+	if after == 0 || warned {
+		return false
+	}
+	if a.now > start+after {
+		return true
+	}
+	a.plan.wake(start + after + 1)
+	return false
+}
+
 func (a *advance) settle(run *TaskRun, s Standing) {
 	a.plan.Settle = append(a.plan.Settle, Settled{run, s})
 }
 
 // retryable reports whether a terminal attempt is followed by another one.
-func (a *advance) retryable(t *Task, run *TaskRun) bool {
-	if t.MaxRetries == 0 || t.Condition != nil || run.Repair != len(a.Repairs) {
+func (r *Run) retryable(t *Task, run *TaskRun) bool {
+	if t.MaxRetries == 0 || t.Condition != nil || run.Repair != len(r.Repairs) {
 		return false
 	}
 	if run.Result != ResultFailed && (run.Result != ResultTimedOut || !t.RetryOnTimeout) {
@@ -190,7 +210,7 @@ func (a *advance) retryable(t *Task, run *TaskRun) bool {
 	if t.MaxRetries < 0 {
 		return true
 	}
-	return a.tries(run) <= t.MaxRetries
+	return r.tries(run) <= t.MaxRetries
 }
 
 // tries counts the attempts of a task, or of one element of it, in the run or

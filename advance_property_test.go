@@ -27,9 +27,10 @@ func TestEveryRunEnds(t *testing.T) {
 				"task_key": fmt.Sprintf("t%d", i), "depends_on": deps, "run_if": rapid.SampledFrom(runIfs).Draw(t, "run_if"),
 				"disabled": rapid.IntRange(0, 9).Draw(t, "disabled") == 0, "max_retries": rapid.IntRange(0, 2).Draw(t, "retries"),
 				"retry_on_timeout": rapid.Bool().Draw(t, "retry_on_timeout"), "timeout_seconds": rapid.IntRange(0, 3).Draw(t, "timeout"),
+				"health": slowAfter(rapid.IntRange(0, 2).Draw(t, "slow")),
 			})
 		}
-		doc, err := json.Marshal(map[string]any{"tasks": list, "timeout_seconds": rapid.SampledFrom([]int{0, 0, 5}).Draw(t, "run_timeout")})
+		doc, err := json.Marshal(map[string]any{"tasks": list, "timeout_seconds": rapid.SampledFrom([]int{0, 0, 5}).Draw(t, "run_timeout"), "health": slowAfter(3)})
 		if err != nil {
 			t.Fatal(err)
 		}

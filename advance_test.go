@@ -53,6 +53,10 @@ func simulate(r *Run, now int64, results map[string]Standing) Plan {
 				s.Standing, s.EndTime = end, now
 			}
 		}
+		for _, s := range p.Slow {
+			s.Warned = true
+		}
+		r.Warned = r.Warned || p.SlowRun
 		if p.Stop != "" {
 			r.Cause, r.State = p.Stop, Terminating
 		}

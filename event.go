@@ -28,6 +28,9 @@ const (
 	EventRunStarted = "run.started"
 	// {job_id, result_state}
 	EventRunFinished = "run.finished"
+	// {job_id, job_name, job_run_id, task_key, seconds}; a run, or with a task_key an attempt, that takes longer than its health
+	// rule allows; Subject is its id
+	EventRunSlow = "run.slow"
 	// {job_run_id, task_key, attempt_number, task_type, path, tree_digest}; Subject is the task run's id
 	EventTaskStarted = "task.started"
 	// {job_run_id, task_key, result_state, executed_digest}

@@ -44,13 +44,10 @@ type JobSettings struct {
 	GitSource         json.RawMessage   `json:"git_source"`
 	Deployment        *Deployment       `json:"deployment"`
 	EditMode          string            `json:"edit_mode"`
-	Health            json.RawMessage   `json:"health"`
-	Email             json.RawMessage   `json:"email_notifications"`
-	Webhook           json.RawMessage   `json:"webhook_notifications"`
-	Notification      json.RawMessage   `json:"notification_settings"`
 	PerformanceTarget string            `json:"performance_target"`
 	BudgetPolicyID    string            `json:"budget_policy_id"`
 	UsagePolicyID     string            `json:"usage_policy_id"`
+	Notifications
 }
 
 // JobCluster is a cluster that the tasks of one run share.
@@ -173,10 +170,8 @@ func (s *JobSettings) NotEffective() []string {
 			list = append(list, what)
 		}
 	}
-	say(isSet(s.Email) || isSet(s.Webhook) || slices.ContainsFunc(s.Tasks, func(t Task) bool { return isSet(t.Email) || isSet(t.Webhook) }),
-		"Notifications (email_notifications, webhook_notifications) are stored; nothing is sent yet.")
-	say(isSet(s.Health) || slices.ContainsFunc(s.Tasks, func(t Task) bool { return isSet(t.Health) }),
-		"Health rules (health) are stored; they are not evaluated yet.")
+	say(s.Notifications.notEffective() || slices.ContainsFunc(s.Tasks, func(t Task) bool { return t.Notifications.notEffective() }),
+		"The backlog of streams (on_streaming_backlog_exceeded, STREAMING_BACKLOG rules of health) is stored; no stream is watched yet.")
 	say(isSet(s.Continuous), "The continuous setting is stored; it starts no runs yet.")
 	say(isSet(s.Triggers), "The list triggers is stored; it starts no runs yet.")
 	if t := s.Trigger; t != nil {

@@ -35,7 +35,9 @@ type Run struct {
 	// such parents.
 	ParentTaskRun int64
 	Level         int
-	Repairs       []Repair
+	// Warned says that it was told of as slow.
+	Warned  bool
+	Repairs []Repair
 	// Attempts are in the order in which they were made.
 	Attempts []*TaskRun
 }
@@ -93,7 +95,9 @@ type TaskRun struct {
 	Outcome  string
 	ChildRun int64 // the run that a run_job task started
 	// ClusterID is where the attempt ran; see Result for the two durations.
-	ClusterID       string
+	ClusterID string
+	// Warned says that it was told of as slow.
+	Warned          bool
 	SetupMillis     int64
 	ExecutionMillis int64
 }

@@ -29,9 +29,7 @@ type Task struct {
 	ClusterID        string          `json:"existing_cluster_id"`
 	EnvironmentKey   string          `json:"environment_key"`
 	Libraries        json.RawMessage `json:"libraries"`
-	Health           json.RawMessage `json:"health"`
-	Email            json.RawMessage `json:"email_notifications"`
-	Webhook          json.RawMessage `json:"webhook_notifications"`
+	Notifications
 
 	Notebook  *NotebookTask    `json:"notebook_task"`
 	Python    *SparkPythonTask `json:"spark_python_task"`

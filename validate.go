@@ -50,6 +50,9 @@ func (s *JobSettings) Validate() error {
 	case isSet(s.GitSource):
 		return NotImplemented("git_source (tasks whose files come from a Git repository)")
 	}
+	if err := s.Notifications.validate(""); err != nil {
+		return err
+	}
 	if err := s.validateTriggers(); err != nil {
 		return err
 	}
@@ -214,6 +217,9 @@ func (s *JobSettings) validateTask(t *Task, upstream func(string) bool, nested b
 		return bad("max_retries is -1 (for ever), 0 or more")
 	case t.MinRetryInterval < 0 || t.TimeoutSeconds < 0:
 		return bad("min_retry_interval_millis and timeout_seconds must not be negative")
+	}
+	if err := t.Notifications.validate(fmt.Sprintf("task %q: ", t.Key)); err != nil {
+		return err
 	}
 	if err := s.validateKind(t, upstream, nested, bad); err != nil {
 		return err

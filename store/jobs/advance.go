@@ -50,6 +50,12 @@ func (c *change) advance(r *wherry.Run) error {
 			}
 			changed[t] = true
 		}
+		if err := c.slow(r, p); err != nil {
+			return err
+		}
+		for _, t := range p.Slow {
+			changed[t] = true
+		}
 		if p.Stop != "" {
 			r.State, r.Cause = wherry.Terminating, p.Stop
 		}
@@ -72,7 +78,7 @@ func (c *change) store(r *wherry.Run, changed map[*wherry.TaskRun]bool, wakeAt i
 	}
 	c.Changed(TopicRun)
 	_, err := c.Exec(`UPDATE job_run SET state = $1, result = $2, code = $3, message = $4, cause = $5, end_time = $6, wake_at = $7,
-		released = $8 WHERE id = $9`, r.State, r.Result, r.Code, r.Message, r.Cause, r.EndTime, wakeAt, !r.Terminal() || !usesCompute(r), r.ID)
+		released = $8, warned = $9 WHERE id = $10`, r.State, r.Result, r.Code, r.Message, r.Cause, r.EndTime, wakeAt, !r.Terminal() || !usesCompute(r), r.Warned, r.ID)
 	return err
 }
 
@@ -285,6 +291,9 @@ func (c *change) runJob(r *wherry.Run, t *wherry.TaskRun, task *wherry.Task, a *
 }
 
 func (c *change) emitTaskStarted(r *wherry.Run, t *wherry.TaskRun, task *wherry.Task) error {
+	if err := c.tellTask(r, t, wherry.OnStart); err != nil {
+		return err
+	}
 	return c.emit(r, wherry.EventTaskStarted, t.ID, t.ID, map[string]any{
 		"job_run_id": r.ID, "job_id": r.JobID, "task_key": t.Key,
 		"attempt_number": t.Number, "task_type": task.Kind(), "path": task.Path(),
@@ -292,6 +301,9 @@ func (c *change) emitTaskStarted(r *wherry.Run, t *wherry.TaskRun, task *wherry.
 }
 
 func (c *change) emitTaskFinished(r *wherry.Run, t *wherry.TaskRun, digest string) error {
+	if err := c.tellTask(r, t, t.Told()); err != nil {
+		return err
+	}
 	return c.emit(r, wherry.EventTaskFinished, t.ID, t.ID, map[string]any{
 		"job_run_id": r.ID, "job_id": r.JobID, "task_key": t.Key,
 		"attempt_number": t.Number, "result_state": t.Result, "executed_digest": digest,

@@ -204,10 +204,16 @@ func (c *change) emitStarted(r *wherry.Run) error {
 	} else if ok {
 		payload["deployment_id"], payload["version"] = id, version
 	}
+	if err := c.tellRun(r, wherry.OnStart); err != nil {
+		return err
+	}
 	return c.emit(r, wherry.EventRunStarted, r.ID, 0, payload)
 }
 
 func (c *change) emitFinished(r *wherry.Run) error {
+	if err := c.tellRun(r, r.Told()); err != nil {
+		return err
+	}
 	return c.emit(r, wherry.EventRunFinished, r.ID, 0, map[string]any{"job_id": r.JobID, "job_name": r.Name, "result_state": r.Result})
 }
 

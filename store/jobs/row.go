@@ -11,7 +11,7 @@ import (
 
 const runColumns = `r.id, r.workspace_id, r.job_id, r.name, r.run_type, r.trigger_kind, r.trigger_time, r.settings, r.timeout_seconds,
 	r.parameters, r.overriding, r.only_tasks, r.creator, r.state, r.result, r.code, r.message, r.cause, r.queue, r.created_at, r.queued_at,
-	r.start_time, r.end_time, r.parent_task_run, r.level, r.repairs, ` + principalColumns
+	r.start_time, r.end_time, r.parent_task_run, r.level, r.repairs, r.warned, ` + principalColumns
 
 func (s *Store) scanRun(scan func(...any) error) (*wherry.Run, error) {
 	r := &wherry.Run{}
@@ -20,7 +20,7 @@ func (s *Store) scanRun(scan func(...any) error) (*wherry.Run, error) {
 	err := scan(append([]any{
 		&r.ID, &r.WorkspaceID, &r.JobID, &r.Name, &r.Type, &r.Trigger, &r.TriggerTime, &doc, &timeout,
 		&parameters, &overriding, &only, &r.Creator, &r.State, &r.Result, &r.Code, &r.Message, &r.Cause, &r.Queue, &r.CreatedAt, &r.QueuedAt,
-		&r.StartTime, &r.EndTime, &r.ParentTaskRun, &r.Level, &repairs,
+		&r.StartTime, &r.EndTime, &r.ParentTaskRun, &r.Level, &repairs, &r.Warned,
 	}, principalFields(&r.RunAs)...)...)
 	if err != nil {
 		return nil, err
@@ -41,12 +41,12 @@ func (s *Store) scanRun(scan func(...any) error) (*wherry.Run, error) {
 }
 
 const taskColumns = `t.id, t.job_run_id, t.task_key, t.parent_id, t.iteration, t.input, t.number, t.repair, t.original_id, t.state, t.result,
-	t.code, t.message, t.cause, t.not_before, t.start_time, t.end_time, t.setup_ms, t.execution_ms, t.outcome, t.child_run, t.cluster_id`
+	t.code, t.message, t.cause, t.not_before, t.start_time, t.end_time, t.setup_ms, t.execution_ms, t.outcome, t.child_run, t.cluster_id, t.warned`
 
 func scanTask(scan func(...any) error) (*wherry.TaskRun, error) {
 	t, input := &wherry.TaskRun{}, ""
 	err := scan(&t.ID, &t.JobRunID, &t.Key, &t.ParentID, &t.Iteration, &input, &t.Number, &t.Repair, &t.Original, &t.State, &t.Result,
-		&t.Code, &t.Message, &t.Cause, &t.NotBefore, &t.StartTime, &t.EndTime, &t.SetupMillis, &t.ExecutionMillis, &t.Outcome, &t.ChildRun, &t.ClusterID)
+		&t.Code, &t.Message, &t.Cause, &t.NotBefore, &t.StartTime, &t.EndTime, &t.SetupMillis, &t.ExecutionMillis, &t.Outcome, &t.ChildRun, &t.ClusterID, &t.Warned)
 	if input != "" {
 		t.Input = json.RawMessage(input)
 	}
@@ -142,14 +142,14 @@ func (c *change) insertTasks(r *wherry.Run, list []*wherry.TaskRun) error {
 // updateTask writes how an attempt stands, and what compute is to be given of it
 // if it has just begun.
 func (c *change) updateTask(t *wherry.TaskRun) error {
-	args := []any{t.State, t.Result, t.Code, t.Message, t.Cause, t.StartTime, t.EndTime, t.Outcome, t.ChildRun, t.ParentID, t.ID}
+	args := []any{t.State, t.Result, t.Code, t.Message, t.Cause, t.StartTime, t.EndTime, t.Outcome, t.ChildRun, t.ParentID, t.ID, t.Warned}
 	var begun string
 	if doc, ok := c.attempts[t.ID]; ok {
 		delete(c.attempts, t.ID)
-		begun = ", attempt = $12"
+		begun = ", attempt = $13"
 		args = append(args, doc)
 	}
 	_, err := c.Exec(`UPDATE task_run SET state = $1, result = $2, code = $3, message = $4, cause = $5, start_time = $6, end_time = $7,
-		outcome = $8, child_run = $9, parent_id = $10`+begun+` WHERE id = $11`, args...)
+		outcome = $8, child_run = $9, parent_id = $10, warned = $12`+begun+` WHERE id = $11`, args...)
 	return err
 }
