@@ -29,7 +29,7 @@ var layers = [][]string{
 	{"terraform/..."},
 	{"terraform"},
 	{"egress", "task", "workflow/local", "bundle", "bundle/run", "client/signin"},
-	{"agent", "api", "trace", "bundle/deploy"},
+	{"agent", "api", "trace", "notify", "bundle/deploy"},
 	{"cluster", "scheduler", "trigger", "trace/rows", "cicd/git"},
 	{"api/..."},
 	{"ui"},
