@@ -150,8 +150,8 @@ func webURL(field, text string) error {
 	return nil
 }
 
-// Merge is c with what a change does not give taken from before: a secret that
-// was not sent again stays.
+// Merge takes what c does not give from before, which is of the same type: a
+// secret that was not sent again stays.
 func (c *DestinationConfig) Merge(before *DestinationConfig) {
 	keep := func(to *string, from string) {
 		if *to == "" {
@@ -164,7 +164,10 @@ func (c *DestinationConfig) Merge(before *DestinationConfig) {
 	case DestinationTeams:
 		keep(&c.Teams.URL, before.Teams.URL)
 	case DestinationWebhook:
-		keep(&c.Webhook.URL, before.Webhook.URL)
+		if c.Webhook.URL != "" && c.Webhook.URL != before.Webhook.URL {
+			return // a password is not sent elsewhere
+		}
+		c.Webhook.URL = before.Webhook.URL
 		keep(&c.Webhook.Username, before.Webhook.Username)
 		keep(&c.Webhook.Password, before.Webhook.Password)
 	case DestinationPagerDuty:

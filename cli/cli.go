@@ -88,6 +88,7 @@ func rootCommand() *cobra.Command {
 		ciCommand(),
 		ciActionCommand(),
 		ciJobCommand(),
+		notificationsCommand(),
 	)
 	return root
 }

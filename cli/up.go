@@ -2,18 +2,21 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wherry-ml/wherry/notify"
 	"github.com/wherry-ml/wherry/server"
 	"github.com/wherry-ml/wherry/state"
 )
 
 func upCommand() *cobra.Command {
 	var dir string
-	cfg := server.Config{}
+	cfg, post := server.Config{}, mailFlags{}
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start the server",
@@ -24,6 +27,9 @@ func upCommand() *cobra.Command {
 				return err
 			}
 			cfg.State = st
+			if cfg.Notify.Mail, err = post.mail(); err != nil {
+				return &ExitError{Code: 2, Message: err.Error()}
+			}
 			cfg.Ready = func(i server.Info) {
 				fmt.Fprintf(c.OutOrStdout(), "wherry serves %s, storage %s\nadmin token: %s\n", i.URL, i.StorageURL, st.Path("admin-token"))
 			}
@@ -35,8 +41,32 @@ func upCommand() *cobra.Command {
 	c.Flags().StringVar(&cfg.ProxyListen, "proxy-listen", "", "address of the proxy that serves production host names (default: a free port, the same one each time)")
 	c.Flags().StringVar(&cfg.Database, "database", "", "postgres://… instead of SQLite in the state directory")
 	c.Flags().DurationVar(&cfg.AgentIdle, "agent-idle", 10*time.Minute, "how long agents stay without a server and without work")
+	c.Flags().StringVar(&post.server, "smtp", os.Getenv("WHERRY_SMTP"), "server for e-mail: smtp://user@host:587 (?tls=opportunistic or none if it has no TLS) or smtps://user@host:465; the password is in WHERRY_SMTP_PASSWORD (default: $WHERRY_SMTP)")
+	c.Flags().StringVar(&post.passwordFile, "smtp-password-file", "", "file with the password for --smtp")
+	c.Flags().StringVar(&post.from, "smtp-from", os.Getenv("WHERRY_SMTP_FROM"), "address that e-mail comes from (default: $WHERRY_SMTP_FROM)")
+	c.Flags().StringSliceVar(&cfg.Notify.AllowHosts, "allow-webhook-host", nil, "host, or host:port, that webhooks may reach although its address is not public; may be given several times")
+	c.Flags().StringVar(&cfg.Notify.PagerDuty, "pagerduty-url", "", "PagerDuty's Events API (default: https://events.pagerduty.com; in the EU https://events.eu.pagerduty.com)")
 	c.Flags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	return c
+}
+
+// mailFlags say how e-mail goes out.
+type mailFlags struct{ server, passwordFile, from string }
+
+// mail is nil without a server.
+func (f mailFlags) mail() (*notify.Mail, error) {
+	if f.server == "" {
+		return nil, nil
+	}
+	password := os.Getenv("WHERRY_SMTP_PASSWORD")
+	if f.passwordFile != "" {
+		b, err := os.ReadFile(f.passwordFile)
+		if err != nil {
+			return nil, fmt.Errorf("--smtp-password-file: %w", err)
+		}
+		password = strings.TrimSpace(string(b))
+	}
+	return notify.ParseMail(f.server, password, f.from)
 }
 
 // stateDir makes the value of --state absolute, or gives the default.

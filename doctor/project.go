@@ -82,8 +82,7 @@ func (p *project) add(class string, at config.Pos, fix, format string, args ...a
 
 // noEffect are keys of jobs that are stored and do nothing, and why.
 var noEffect = map[string]string{
-	"email_notifications": "no e-mail is sent yet", "webhook_notifications": "no webhook is called yet", "notification_settings": "nothing is notified yet",
-	"health": "health rules are not watched yet", "continuous": "continuous jobs do not start by themselves yet",
+	"continuous": "continuous jobs do not start by themselves yet",
 }
 
 // noEffectCluster are keys of clusters.
@@ -153,6 +152,7 @@ func (p *project) folder(name *config.Value) {
 
 func (p *project) job(r bundle.Resource) {
 	p.keys(r.Value, r.ID(), noEffect)
+	p.notifications(r.Value, r.ID())
 	if t := r.Value.Get("trigger"); t != nil {
 		for _, kind := range []string{"file_arrival", "table_update", "model", "sql_condition"} {
 			if f := t.Field(kind); f != nil {
@@ -179,6 +179,27 @@ func (p *project) keys(v *config.Value, what string, why map[string]string) {
 	}
 }
 
+// notifications looks at who is told of a job or a task.
+func (p *project) notifications(v *config.Value, what string) {
+	for _, key := range []string{"email_notifications", "webhook_notifications"} {
+		if f := v.Get(key).Field("on_streaming_backlog_exceeded"); f != nil {
+			p.add(NoEffect, f.At, "", "%s: %s: the backlog of streams is not watched yet", what, f.Key)
+		}
+	}
+	for _, event := range v.Get("webhook_notifications").Entries() {
+		for _, hook := range event.Value.List() {
+			if id := hook.Get("id"); id.Text() != "" {
+				p.add(NoEffect, id.At, "wherry notifications add NAME --id "+id.Text()+" makes one", "%s: %s tells nobody unless there is a notification destination %s here", what, event.Key, id.Text())
+			}
+		}
+	}
+	for _, rule := range v.Get("health").Get("rules").List() {
+		if m := rule.Get("metric"); strings.HasPrefix(m.Text(), "STREAMING_") {
+			p.add(NoEffect, m.At, "", "%s: %s: streams are not watched yet", what, m.Text())
+		}
+	}
+}
+
 func (p *project) cluster(v *config.Value, what string) {
 	p.keys(v, what, noEffectCluster)
 	if f := v.Field("docker_image"); f != nil {
@@ -191,6 +212,7 @@ func (p *project) cluster(v *config.Value, what string) {
 
 func (p *project) task(task *config.Value, what string) {
 	p.keys(task, what, noEffect)
+	p.notifications(task, what)
 	p.cluster(task.Get("new_cluster"), what)
 	if v := task.Get("existing_cluster_id"); v.Text() != "" {
 		p.add(StoodIn, v.At, "wherry stand-in cluster "+v.Text()+" SPEC chooses its settings", "cluster %s", v.Text())

@@ -13,6 +13,7 @@ import (
 	environmentsapi "github.com/wherry-ml/wherry/api/environments"
 	jobsapi "github.com/wherry-ml/wherry/api/jobs"
 	mlflowapi "github.com/wherry-ml/wherry/api/mlflow"
+	notifyapi "github.com/wherry-ml/wherry/api/notify"
 	"github.com/wherry-ml/wherry/api/oauth"
 	"github.com/wherry-ml/wherry/api/scim"
 	storageapi "github.com/wherry-ml/wherry/api/storage"
@@ -22,6 +23,7 @@ import (
 	"github.com/wherry-ml/wherry/cicd/git"
 	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/egress"
+	"github.com/wherry-ml/wherry/notify"
 	"github.com/wherry-ml/wherry/scheduler"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/catalog"
@@ -31,6 +33,7 @@ import (
 	gitstore "github.com/wherry-ml/wherry/store/git"
 	"github.com/wherry-ml/wherry/store/jobs"
 	"github.com/wherry-ml/wherry/store/mlflow"
+	notices "github.com/wherry-ml/wherry/store/notify"
 	graph "github.com/wherry-ml/wherry/store/trace"
 	"github.com/wherry-ml/wherry/store/workspace"
 	"github.com/wherry-ml/wherry/trace"
@@ -72,6 +75,7 @@ type builder struct {
 	tracer    *trace.Service
 	commits   *gitstore.Store
 	hosting   *git.Service
+	outbox    *notices.Store
 }
 
 // build makes every part, in the order in which data flows, and ties them
@@ -79,7 +83,7 @@ type builder struct {
 func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info) (*system, error) {
 	b := &builder{cfg: cfg, db: db, epoch: epoch, info: info, sys: &system{}}
 	b.add(nil, api.Route{Method: "GET", Path: "/health", Permission: api.Public, Summary: "Is the server alive", Handler: api.Raw(health)})
-	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.cloud, b.sources, b.history, b.pages} {
+	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.cloud, b.sources, b.notices, b.history, b.pages} {
 		if err := part(ctx); err != nil {
 			return nil, err
 		}
@@ -192,6 +196,18 @@ func (b *builder) sources(ctx context.Context) error {
 	return nil
 }
 
+// notices: who is told.
+func (b *builder) notices(context.Context) error {
+	b.outbox = notices.New(b.db)
+	key, err := workspace.OpenKey(b.cfg.State.Keys())
+	if err != nil {
+		return err
+	}
+	sender := notify.New(notify.Config{Options: b.cfg.Notify, Store: b.outbox, Key: key, Epoch: b.epoch, URL: b.info.URL})
+	b.add(sender.Run, notifyapi.New(b.outbox, key).Routes()...)
+	return nil
+}
+
 // history: what came of what.
 func (b *builder) history(context.Context) error {
 	b.tracer = trace.New(b.db, tables(b.catalogs, b.cfg.State))
@@ -203,7 +219,7 @@ func (b *builder) history(context.Context) error {
 func (b *builder) pages(ctx context.Context) error {
 	b.add(nil, ui.New(ui.Config{
 		State: b.cfg.State, Jobs: b.runs, Compute: compute.New(b.db), Clusters: b.clusters, Catalog: b.catalogs, Files: b.files,
-		Models: b.tracking, Trace: b.tracer, Stop: ctx.Done(),
+		Models: b.tracking, Trace: b.tracer, Notices: b.outbox, Stop: ctx.Done(),
 	}).Routes()...)
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/notify"
 	"github.com/wherry-ml/wherry/scheduler"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
@@ -39,6 +40,8 @@ type Config struct {
 	// Plain asks for boxes without namespaces: for tests.
 	Plain bool
 	Ready func(Info)
+	// Notify is how notifications go out.
+	Notify notify.Options
 	// Compute runs attempts in the place of this machine's clusters: for tests
 	// of what is around them. nil is the clusters.
 	Compute func(*jobs.Store) scheduler.Compute

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wherry-ml/wherry/store/compute"
 	"github.com/wherry-ml/wherry/store/jobs"
+	"github.com/wherry-ml/wherry/store/notify"
 )
 
 const (
@@ -31,13 +32,14 @@ func (s section) Version() string {
 	return fmt.Sprintf("%x", h.Sum64())
 }
 
-// liveRun sends the parts of a run's page that change, until the run has ended.
+// liveRun sends the parts of a run's page that change, until the run has
+// ended and those who are told of it were told.
 func (s *Service) liveRun(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r, "run")
 	if err != nil {
 		return err
 	}
-	return s.live(w, r, []string{jobs.TopicRun}, func(ctx context.Context) ([]section, bool, error) {
+	return s.live(w, r, []string{jobs.TopicRun, notify.Topic}, func(ctx context.Context) ([]section, bool, error) {
 		run, _, err := s.find(ctx, id)
 		if err != nil {
 			return nil, false, err
@@ -47,7 +49,7 @@ func (s *Service) liveRun(w http.ResponseWriter, r *http.Request) error {
 			return nil, false, err
 		}
 		list, err := s.runSections(v)
-		return list, run.Terminal(), err
+		return list, run.Terminal() && !v.telling(), err
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store/notify"
 	graph "github.com/wherry-ml/wherry/store/trace"
 )
 
@@ -25,6 +26,7 @@ type runView struct {
 	// NotEffective are whole sentences on what is stored and changes nothing.
 	NotEffective []string
 	Commit       *commitView
+	Notices      []notify.Notification // the oldest first
 }
 
 // Waiting says what a run that has not ended waits for.
@@ -41,6 +43,11 @@ func (v *runView) Waiting() string {
 // CanRepair reports whether failed tasks can run again.
 func (v *runView) CanRepair() bool {
 	return v.Terminal() && v.Result != wherry.ResultSuccess && v.Type == wherry.RunTypeJob && len(v.Attempts) > 0
+}
+
+// telling reports whether a notice of the run is about to be sent first.
+func (v *runView) telling() bool {
+	return slices.ContainsFunc(v.Notices, func(n notify.Notification) bool { return n.State == notify.Pending && n.LastError == "" })
 }
 
 type taskRow struct {
@@ -155,6 +162,10 @@ func (s *Service) viewRun(ctx context.Context, run *wherry.Run, now time.Time) (
 	if v.Compute, err = s.computeNotes(ctx, run); err != nil {
 		return nil, err
 	}
+	if v.Notices, err = s.cfg.Notices.List(ctx, run.WorkspaceID, notify.Filter{RunID: run.ID}); err != nil {
+		return nil, err
+	}
+	slices.Reverse(v.Notices)
 	v.Commit, err = s.commitOf(ctx, graph.Ref{Kind: graph.JobRun, Key: fmt.Sprint(run.ID)})
 	return v, err
 }
@@ -188,7 +199,7 @@ type section struct {
 
 // runSections renders the live parts of a run's page.
 func (s *Service) runSections(v *runView) ([]section, error) {
-	return s.sections("run", v, "run-head", "run-failures", "run-dag", "run-tasks", "run-gantt", "run-facts")
+	return s.sections("run", v, "run-head", "run-failures", "run-dag", "run-tasks", "run-gantt", "run-notices", "run-facts")
 }
 
 // sections executes the named templates of a page.

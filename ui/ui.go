@@ -29,6 +29,7 @@ import (
 	"github.com/wherry-ml/wherry/store/compute"
 	"github.com/wherry-ml/wherry/store/jobs"
 	"github.com/wherry-ml/wherry/store/mlflow"
+	"github.com/wherry-ml/wherry/store/notify"
 	"github.com/wherry-ml/wherry/trace"
 )
 
@@ -42,6 +43,7 @@ type Config struct {
 	Files    *workspaceapi.Service
 	Models   *mlflow.Store
 	Trace    *trace.Service
+	Notices  *notify.Store
 	// Stop is closed when the server stops: live streams end then.
 	Stop <-chan struct{}
 }

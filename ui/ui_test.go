@@ -230,14 +230,15 @@ func TestPagesOfJobAndRun(t *testing.T) {
 		},
 	})
 	w.page("/jobs", "nightly &lt;b&gt;otters", "team: river", "paused", "Run now")
-	w.page(fmt.Sprintf("/jobs/%d", job), "It has not run yet", "quartz_cron_expression: 0 0 1", "nothing is sent yet", `name="parameter.day"`)
+	w.page(fmt.Sprintf("/jobs/%d", job), "It has not run yet", "quartz_cron_expression: 0 0 1", `name="parameter.day"`)
 
 	path := w.start(job, url.Values{"parameter.day": {"friday & co"}})
 	if !strings.Contains(w.follow(path), "division by zero") {
 		t.Error("the live stream does not show the failing cell")
 	}
 	body := w.page(path, "Failed", "ZeroDivisionError: division by zero", `<span class="ansi-1">ZeroDivisionError`, "friday &amp; co", "Upstream failed", "Succeeded: true",
-		"Repair", "only admin or not is enforced", `aria-label="Graph of tasks"`, "Where the time went", "kind=job_run")
+		"Repair", "only admin or not is enforced", `aria-label="Graph of tasks"`, "Where the time went", "kind=job_run",
+		"Who was told", "Job nightly &lt;b&gt;otters&lt;/b&gt; failed", "undeliverable", "there is no notification destination x")
 	if strings.Contains(body, "<script>alert") || strings.Contains(body, "data-live") {
 		t.Error("a script of the output is in the page, or a finished run is followed")
 	}

@@ -56,7 +56,7 @@ func (s *Store) CreateDestination(ctx context.Context, d StoredDestination) erro
 	if err != nil {
 		return err
 	}
-	return s.db.Write(ctx, func(tx *store.Tx) error {
+	err = s.db.Write(ctx, func(tx *store.Tx) error {
 		now, err := tx.Now()
 		if err != nil {
 			return err
@@ -65,6 +65,10 @@ func (s *Store) CreateDestination(ctx context.Context, d StoredDestination) erro
 			d.ID, d.WorkspaceID, d.Name, d.Kind, string(addresses), d.Sealed, now)
 		return err
 	})
+	if store.IsDuplicate(err) {
+		return wherry.Errorf(wherry.CodeAlreadyExists, "there is a notification destination %s already", d.ID)
+	}
+	return err
 }
 
 // Destination returns a destination, or RESOURCE_DOES_NOT_EXIST.

@@ -114,6 +114,7 @@ func (s *Store) settle(ctx context.Context, n Notification, state, why string, e
 		}
 		changed, err := tx.Exec(`UPDATE notification SET state = $1, last_error = $2, done_at = $3, leased_until = 0 WHERE id = $4 AND attempts = $5 AND state = 'pending'`,
 			state, why, now, n.ID, n.Attempts)
+		tx.Changed(Topic)
 		if err != nil || changed == 0 || emit == nil { // 0: another has it by now
 			return err
 		}
@@ -135,6 +136,7 @@ func (s *Store) Later(ctx context.Context, n Notification, after, within time.Du
 		}
 		_, err = tx.Exec(`UPDATE notification SET state = $1, last_error = $2, next_at = $3, done_at = $4, leased_until = 0 WHERE id = $5 AND attempts = $6 AND state = 'pending'`,
 			state, why, next, done, n.ID, n.Attempts)
+		tx.Changed(Topic)
 		return err
 	})
 }

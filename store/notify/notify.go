@@ -17,7 +17,8 @@ import (
 	"github.com/wherry-ml/wherry/store"
 )
 
-// Topic is what new notices are told under (store.DB.Watch).
+// Topic is what new notices, and what became of them, are told under
+// (store.DB.Watch).
 const Topic = "notification"
 
 // States of a notification.
