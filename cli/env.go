@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -130,12 +129,27 @@ func printEnvironment(out io.Writer, e *environmentsapi.Shown) {
 		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 	}
 	for _, d := range e.Deployed {
-		fmt.Fprintf(w, "deployed\t%s since %s by %s\n", d, time.UnixMilli(d.Since).UTC().Format(time.RFC3339), d.By)
+		fmt.Fprintf(w, "deployed\t%s since %s by %s, %s\n", d, moment(d.Since), d.By, proven(d))
 	}
 	if len(e.Deployed) == 0 {
 		fmt.Fprintf(w, "deployed\tnothing\n")
 	}
 	_ = w.Flush() // of a writer whose errors nobody can tell
+}
+
+// proven says whether a deployed version was verified.
+func proven(d environmentsapi.Deployed) string {
+	state := map[string]string{"": "not verified: no job has to", "waiting": "not verified yet", "failed": "verification failed"}[d.Verification]
+	if state == "" {
+		state = d.Verification
+	}
+	if d.VerifiedBy != 0 {
+		state += fmt.Sprintf(" by run %d", d.VerifiedBy)
+	}
+	if d.Note != "" {
+		state += " (" + d.Note + ")"
+	}
+	return state
 }
 
 func goesTo(e wherry.Environment) string {

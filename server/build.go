@@ -20,6 +20,7 @@ import (
 	traceapi "github.com/wherry-ml/wherry/api/trace"
 	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
 	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/bundle/deployment"
 	"github.com/wherry-ml/wherry/cicd/git"
 	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/egress"
@@ -35,10 +36,12 @@ import (
 	"github.com/wherry-ml/wherry/store/mlflow"
 	notices "github.com/wherry-ml/wherry/store/notify"
 	graph "github.com/wherry-ml/wherry/store/trace"
+	verifications "github.com/wherry-ml/wherry/store/verification"
 	"github.com/wherry-ml/wherry/store/workspace"
 	"github.com/wherry-ml/wherry/trace"
 	"github.com/wherry-ml/wherry/trigger"
 	"github.com/wherry-ml/wherry/ui"
+	"github.com/wherry-ml/wherry/verification"
 )
 
 // system is what build makes of the configuration: the two HTTP servers, the
@@ -70,6 +73,7 @@ type builder struct {
 	deployed  *deployments.Store
 	deployAPI *deploymentsapi.Service
 	places    *environments.Store
+	proofs    *verifications.Store
 	clusters  *cluster.Manager // nil if the configuration has another compute
 	runs      *jobs.Store
 	tracer    *trace.Service
@@ -164,8 +168,9 @@ func (b *builder) work(ctx context.Context) error {
 	b.deployed = deployments.New(b.db)
 	b.deployAPI = deploymentsapi.New(b.db, b.deployed, b.cfg.State)
 	b.add(b.deployAPI.Watch, b.deployAPI.Routes()...)
-	b.places = environments.New(b.db)
-	b.add(nil, environmentsapi.New(b.places, b.deployed).Routes()...)
+	b.places, b.proofs = environments.New(b.db), verifications.New(b.db)
+	places := environmentsapi.New(b.places, b.deployed, b.proofs)
+	b.add(nil, places.Routes()...)
 
 	b.runs = jobs.New(b.db)
 	b.runs.BaseURL = b.info.URL
@@ -181,6 +186,15 @@ func (b *builder) work(ctx context.Context) error {
 	api.Permit = permitJob(b.files)
 	b.add(trigger.New(b.runs).Run, api.Routes()...)
 	b.add(scheduler.New(b.runs, work(b.runs)).Run)
+	proving := verification.New(verification.Config{
+		Store: b.proofs, Environments: b.places, Deployed: b.deployed, Jobs: b.runs, Models: b.tracking,
+		Rollback: func(ctx context.Context, ws int64, id, actor string, to int64) error {
+			_, err := b.deployAPI.Rollback(ctx, ws, id, actor, deployment.Rollback{Version: to})
+			return err
+		},
+	})
+	places.Decide = proving.Pass
+	b.add(proving.Run)
 	b.files.Objects = permissionObjects(b.runs, b.tracking)
 	return nil
 }

@@ -10,16 +10,22 @@ import (
 	"github.com/wherry-ml/wherry/api"
 	"github.com/wherry-ml/wherry/store/deployments"
 	"github.com/wherry-ml/wherry/store/environments"
+	"github.com/wherry-ml/wherry/store/verification"
 )
 
 // API serves the routes.
 type API struct {
 	store    *environments.Store
 	deployed *deployments.Store
+	proofs   *verification.Store
+	// Decide lets what has ended be decided about before it is shown.
+	Decide func(context.Context) error
 }
 
 // New returns the API.
-func New(s *environments.Store, deployed *deployments.Store) *API { return &API{s, deployed} }
+func New(s *environments.Store, deployed *deployments.Store, proofs *verification.Store) *API {
+	return &API{store: s, deployed: deployed, proofs: proofs, Decide: func(context.Context) error { return nil }}
+}
 
 // Routes is the API's part of the route table.
 func (a *API) Routes() []api.Route {
@@ -49,6 +55,11 @@ type Deployed struct {
 	Dirty        bool   `json:"dirty,omitempty"` // the files are not those of Commit
 	By           string `json:"by"`
 	Since        int64  `json:"since"` // milliseconds since 1970
+	// Verification is "verified", "waiting", "rolling back" or "failed"; "" where
+	// no job has to prove it.
+	Verification string `json:"verification,omitempty"`
+	VerifiedBy   int64  `json:"verified_by_run,omitempty"`
+	Note         string `json:"note,omitempty"`
 }
 
 // String names what is deployed in a few words.
@@ -97,12 +108,20 @@ func (a *API) get(ctx context.Context, in *nameIn) (*Shown, error) {
 
 func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
 	shown := &Shown{Environment: e, Deployed: []Deployed{}}
+	if err := a.Decide(context.WithoutCancel(ctx)); err != nil { // once begun, a rollback comes to its end
+		return nil, err
+	}
 	live, err := a.deployed.Live(ctx, wherry.IdentityFrom(ctx).WorkspaceID, e.DeploysFrom())
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range live {
+		proof, _, err := a.proofs.Of(ctx, l.Deployment.ID, l.Current.Version)
+		if err != nil {
+			return nil, err
+		}
 		shown.Deployed = append(shown.Deployed, Deployed{
+			Verification: proof.State, VerifiedBy: proof.JobRunID, Note: proof.Note,
 			DeploymentID: l.Deployment.ID, Bundle: l.Bundle, RootPath: l.RootPath, Version: l.Current.Version, Commit: l.Current.Git.Commit,
 			Branch: l.Current.Git.Branch, Dirty: l.Current.DirtyDigest != "", By: l.Current.CreatedBy, Since: l.Current.CompletedAt,
 		})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 )
 
 // Store gives access to resources and directory objects.
@@ -114,6 +115,11 @@ func emit(tx *store.Tx, kind, subject, by string, payload Document) error {
 	b, err := json.Marshal(payload)
 	if err != nil {
 		return err
+	}
+	if payload["operation"] == "deleted" { // which Terraform may not know
+		if err := drift.InfraChanged(tx, wherry.DefaultWorkspace, subject, drift.Deleted, by, nil); err != nil {
+			return err
+		}
 	}
 	return tx.Emit(wherry.Event{WorkspaceID: wherry.DefaultWorkspace, Kind: kind, Subject: subject, Actor: by, Payload: b})
 }

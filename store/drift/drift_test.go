@@ -99,9 +99,8 @@ func TestInfra(t *testing.T) {
 		if err := s.Applied(ctx, 1, drift.Infra{Source: "infra"}, "ci", 0); wherry.CodeOf(err) != wherry.CodeInvalidParameter {
 			t.Errorf("an apply without a plan: %v", err)
 		}
-		eve := wherry.WithIdentity(ctx, wherry.Identity{Principal: wherry.Principal{UserName: "eve"}, WorkspaceID: 1})
 		for _, id := range []string{"/subscriptions/s/resourcegroups/RG/providers/microsoft.storage/storageaccounts/LAKE", "/subscriptions/s/other"} {
-			check(t, db.Write(eve, func(tx *store.Tx) error { return drift.InfraChanged(eve, tx, id, drift.Deleted, nil) }))
+			check(t, db.Write(ctx, func(tx *store.Tx) error { return drift.InfraChanged(tx, 1, id, drift.Deleted, "eve", nil) }))
 		}
 		list, err := s.List(ctx, 1, false, 10)
 		if err != nil || len(list) != 1 || list[0].Resource != lake.Address || list[0].Actor != "eve" || list[0].Version != 3 || list[0].Kind != drift.Deleted {

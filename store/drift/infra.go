@@ -72,19 +72,14 @@ func (s *Store) Applied(ctx context.Context, ws int64, in Infra, actor string, r
 	})
 }
 
-// InfraChanged records, in the transaction of the change, that a resource was
-// changed or deleted behind Terraform's back; one that no apply recorded is
-// nobody's drift. The next apply settles it.
-func InfraChanged(ctx context.Context, tx *store.Tx, resourceID, kind string, fields []Field) error {
-	who := wherry.IdentityFrom(ctx)
-	ws := who.WorkspaceID
-	if ws == 0 {
-		ws = wherry.DefaultWorkspace
-	}
+// InfraChanged records, in the transaction of the change, that someone changed
+// or deleted a resource behind Terraform's back; one that no apply recorded is
+// nobody's drift. The next apply settles it, its own deletions too.
+func InfraChanged(tx *store.Tx, ws int64, resourceID, kind, actor string, fields []Field) error {
 	var found []Drift
 	err := tx.Each(`SELECT source, address, resource_id, serial FROM infra_resource WHERE workspace_id = $1 AND resource_key = $2`, []any{ws, strings.ToLower(resourceID)},
 		func(scan func(...any) error) error {
-			d := Drift{WorkspaceID: ws, Kind: kind, Fields: fields, Actor: who.UserName, RunID: who.RunID}
+			d := Drift{WorkspaceID: ws, Kind: kind, Fields: fields, Actor: actor}
 			err := scan(&d.Source, &d.Resource, &d.ResourceID, &d.Version)
 			found = append(found, d)
 			return err

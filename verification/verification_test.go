@@ -1,0 +1,196 @@
+package verification_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/deployments"
+	"github.com/wherry-ml/wherry/store/environments"
+	"github.com/wherry-ml/wherry/store/jobs"
+	"github.com/wherry-ml/wherry/store/mlflow"
+	"github.com/wherry-ml/wherry/store/storetest"
+	verifications "github.com/wherry-ml/wherry/store/verification"
+	"github.com/wherry-ml/wherry/verification"
+)
+
+// site is a deployment with a job, and the loop over it.
+type site struct {
+	t      *testing.T
+	db     *store.DB
+	loop   *verification.Loop
+	id     string
+	ids    int64
+	killed error // what the next rollback ends with after it is done
+}
+
+func newSite(t *testing.T, db *store.DB) *site {
+	t.Helper()
+	s := &site{t: t, db: db, ids: 100}
+	deployed := deployments.New(db)
+	d, err := deployed.Open(t.Context(), deployments.Deployment{WorkspaceID: 1, RootPath: "/Workspace/a/b", Target: "prod"})
+	s.ok(err)
+	s.id = d.ID
+	s.exec(`INSERT INTO principal (id, kind, user_name, display_name, application_id, admin, active, created_at) VALUES (1, 'user', 'ada', '', '', true, true, 0)`)
+	s.exec(`INSERT INTO job (id, workspace_id, name, name_folded, creator, run_as, settings, created_at) VALUES (7, 1, 'smoke', 'smoke', 'ada', 1, '{}', 0)`)
+	s.loop = verification.New(verification.Config{
+		Store: verifications.New(db), Environments: environments.New(db), Deployed: deployed, Jobs: jobs.New(db), Models: mlflow.New(db),
+		Rollback: func(_ context.Context, _ int64, _, _ string, to int64) error {
+			s.deploy(to)
+			err := s.killed
+			s.killed = nil
+			return err
+		},
+	})
+	return s
+}
+
+func (s *site) ok(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *site) exec(query string, args ...any) {
+	s.t.Helper()
+	s.ok(s.db.Write(s.t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(query, args...)
+		return err
+	}))
+}
+
+// deploy makes the next version, one that brings another back unless that is 0.
+func (s *site) deploy(restores int64) int64 {
+	s.t.Helper()
+	deployed := deployments.New(s.db)
+	v, err := deployed.Begin(s.t.Context(), 1, deployments.Version{DeploymentID: s.id, Kind: deployments.KindDeploy, CreatedBy: "ada", Restores: restores}, false)
+	s.ok(err)
+	s.ok(deployed.Succeed(s.t.Context(), v, "ada", deployments.Done{
+		Workspace: 1, Target: "prod", Request: "{}", Upserts: []deployments.Resource{{Key: "jobs.smoke_test", Kind: "jobs", ResourceID: "7", State: "{}"}},
+	}))
+	return v.Version
+}
+
+// ran stores a run of the job that has ended; it began now, or long ago.
+func (s *site) ran(result string, now bool) int64 {
+	s.t.Helper()
+	s.ids++
+	s.ok(s.db.Write(s.t.Context(), func(tx *store.Tx) error {
+		at, err := tx.Now()
+		if err != nil || !now {
+			at = 1
+		}
+		_, err = tx.Exec(`INSERT INTO job_run (id, workspace_id, job_id, name, run_type, trigger_kind, trigger_time, settings, timeout_seconds, parameters, overriding,
+			only_tasks, creator, run_as, state, result, code, message, cause, queue, created_at, queued_at, start_time, end_time, parent_task_run, level, repairs, wake_at, released)
+			VALUES ($1, 1, 7, 'smoke', 'JOB_RUN', 'ONE_TIME', 0, '{}', 0, '[]', '', '', 'ada', 1, 'TERMINATED', $2, '', '', '', false, $3, 0, $3, $3, 0, 0, '', 0, true)`, s.ids, result, at+1)
+		return err
+	}))
+	return s.ids
+}
+
+func (s *site) environment(e wherry.Environment) {
+	s.t.Helper()
+	e.Name = "prod"
+	_, err := environments.New(s.db).Put(s.t.Context(), 1, e, "ada")
+	s.ok(err)
+}
+
+// want compares what is known of a version, and which version is live.
+func (s *site) want(version int64, state string, run, back, live int64) {
+	s.t.Helper()
+	s.ok(s.loop.Pass(s.t.Context()))
+	v, _, err := verifications.New(s.db).Of(s.t.Context(), s.id, version)
+	s.ok(err)
+	last, _, err := deployments.New(s.db).LastDeployed(s.t.Context(), s.id)
+	s.ok(err)
+	if v.State != state || v.JobRunID != run || v.RolledBackTo != back || last.Version != live {
+		s.t.Errorf("version %d is %q by run %d, back to %d, and %d is live (%s); want %q by %d, back to %d, and %d", version, v.State, v.JobRunID, v.RolledBackTo, last.Version, v.Note, state, run, back, live)
+	}
+}
+
+func TestVerification(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s := newSite(t, db)
+		s.environment(wherry.Environment{VerifyJob: "smoke_test"})
+		s.deploy(0)
+		s.ran("SUCCESS", false) // before the deploy
+		s.want(1, verifications.Waiting, 0, 0, 1)
+		s.ran("CANCELED", true) // proves nothing
+		s.want(1, verifications.Waiting, 0, 0, 1)
+		run := s.ran("SUCCESS", true)
+		s.want(1, verifications.Verified, run, 0, 1)
+		s.ran("FAILED", true) // decided already
+		s.want(1, verifications.Verified, run, 0, 1)
+		s.deploy(0)
+		s.deploy(0) // before any run ended
+		s.want(2, "", 0, 0, 3)
+		run = s.ran("FAILED", true)
+		s.want(3, verifications.Failed, run, 0, 3) // the gate is off: nothing moves
+	})
+}
+
+// With the gate on a version that fails is rolled back to the last that did
+// not, with the alias that the run moved; a loop that is killed goes on.
+func TestGate(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s := newSite(t, db)
+		ctx := t.Context()
+		s.environment(wherry.Environment{VerifyJob: "smoke_test", Gate: true})
+		models, who := mlflow.New(db), mlflow.Who{WorkspaceID: 1, User: "ada"}
+		_, err := models.CreateModel(ctx, who, 1, "m", "", nil)
+		s.ok(err)
+		for range 2 {
+			_, err := models.CreateVersion(ctx, who, 1, mlflow.NewVersion{Name: "m", Source: "dbfs:/x"})
+			s.ok(err)
+		}
+		s.ok(models.SetAlias(ctx, who, 1, "m", "champion", "1"))
+		s.deploy(0)
+		good := s.ran("SUCCESS", true)
+		s.want(1, verifications.Verified, good, 0, 1)
+
+		s.deploy(0)
+		bad := s.ran("FAILED", true)
+		s.exec(`INSERT INTO task_run (id, workspace_id, job_run_id, task_key, parent_id, iteration, input, number, repair, original_id, state, result, code, message, cause, not_before,
+			start_time, end_time, outcome) VALUES (900, 1, $1, 'a', 0, 0, '', 0, 0, 0, 'TERMINATED', 'FAILED', '', '', '', 0, 1, 1, '')`, bad)
+		s.ok(models.SetAlias(ctx, mlflow.Who{WorkspaceID: 1, User: "ada", TaskRunID: 900}, 1, "m", "champion", "2"))
+		s.killed = fmt.Errorf("begin: %w", wherry.Errorf(wherry.CodeConflict, "the server was killed once the rollback was done"))
+		s.want(2, verifications.RollingBack, bad, 1, 3)
+		s.want(2, verifications.Failed, bad, 1, 3)
+		s.want(3, verifications.Verified, good, 0, 3) // it is version 1 again
+		if v, err := models.VersionByAlias(ctx, 1, "m", "champion"); err != nil || fmt.Sprint(v.Version) != "1" {
+			t.Errorf("the alias is at %v, %v", v, err)
+		}
+		if n := s.verified(); n != 2 {
+			t.Errorf("%d events", n)
+		}
+
+		s.deploy(0)
+		s.killed = errors.New("the files are gone")
+		bad = s.ran("FAILED", true)
+		s.ok(s.loop.Pass(ctx))
+		v, _, err := verifications.New(db).Of(ctx, s.id, 4)
+		if err != nil || v.State != verifications.Failed || v.JobRunID != bad || v.Note != "verification failed, and version 1 could not be brought back: the files are gone" {
+			t.Errorf("%+v, %v", v, err)
+		}
+	})
+}
+
+func (s *site) verified() (n int) {
+	s.t.Helper()
+	s.ok(s.db.Read(s.t.Context(), func(tx *store.Tx) error {
+		return tx.Row(`SELECT count(*) FROM event WHERE kind = $1`, wherry.EventVerified).Scan(&n)
+	}))
+	return n
+}
+
+// The first version has nothing to go back to: it is marked, and stays.
+func TestGateOfTheFirstVersion(t *testing.T) {
+	s := newSite(t, storetest.SQLite(t))
+	s.environment(wherry.Environment{VerifyJob: "smoke", Gate: true}) // by the job's name
+	s.deploy(0)
+	s.want(1, verifications.Failed, s.ran("TIMEDOUT", true), 0, 1)
+}
