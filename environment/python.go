@@ -108,6 +108,25 @@ func toolEnv(ctx context.Context, cache string, p interpreter) []string {
 	return env
 }
 
+// PackageIndex is the URL of the package index that pip and uv use for this
+// user: what UV_DEFAULT_INDEX, UV_INDEX_URL, PIP_INDEX_URL or pip's files say,
+// else PyPI. It may hold a user and a password.
+func PackageIndex(ctx context.Context) (string, error) {
+	for _, name := range []string{"UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"} {
+		if v := os.Getenv(name); v != "" {
+			return v, nil
+		}
+	}
+	p, err := findInterpreter(ctx)
+	if err != nil {
+		return "", err
+	}
+	if v := pipConfig(ctx, p)["index-url"]; v != "" {
+		return v, nil
+	}
+	return "https://pypi.org/simple", nil
+}
+
 // reachable leaves out folders that do not exist: uv fails on them, pip does not.
 func reachable(links []string) []string {
 	var out []string
