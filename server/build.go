@@ -11,6 +11,7 @@ import (
 	computeapi "github.com/wherry-ml/wherry/api/compute"
 	deploymentsapi "github.com/wherry-ml/wherry/api/deployments"
 	environmentsapi "github.com/wherry-ml/wherry/api/environments"
+	"github.com/wherry-ml/wherry/api/index"
 	jobsapi "github.com/wherry-ml/wherry/api/jobs"
 	mlflowapi "github.com/wherry-ml/wherry/api/mlflow"
 	notifyapi "github.com/wherry-ml/wherry/api/notify"
@@ -24,6 +25,7 @@ import (
 	"github.com/wherry-ml/wherry/cicd/git"
 	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/egress"
+	"github.com/wherry-ml/wherry/environment"
 	"github.com/wherry-ml/wherry/notify"
 	"github.com/wherry-ml/wherry/scheduler"
 	"github.com/wherry-ml/wherry/store"
@@ -87,7 +89,7 @@ type builder struct {
 func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info) (*system, error) {
 	b := &builder{cfg: cfg, db: db, epoch: epoch, info: info, sys: &system{}}
 	b.add(nil, api.Route{Method: "GET", Path: "/health", Permission: api.Public, Summary: "Is the server alive", Handler: api.Raw(health)})
-	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.cloud, b.sources, b.notices, b.history, b.pages} {
+	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.cloud, b.sources, b.packages, b.notices, b.history, b.pages} {
 		if err := part(ctx); err != nil {
 			return nil, err
 		}
@@ -219,6 +221,20 @@ func (b *builder) notices(context.Context) error {
 	}
 	sender := notify.New(notify.Config{Options: b.cfg.Notify, Store: b.outbox, Key: key, Epoch: b.epoch, URL: b.info.URL})
 	b.add(sender.Run, notifyapi.New(b.outbox, key).Routes()...)
+	return nil
+}
+
+// packages: the package index of this machine, kept for boxes and workflows.
+func (b *builder) packages(context.Context) error {
+	find := b.cfg.PackageIndex
+	if find == nil {
+		find = environment.PackageIndex
+	}
+	a, err := index.New(index.Config{Dir: b.cfg.State.Path("cache", "pypi"), Upstream: find})
+	if err != nil {
+		return err
+	}
+	b.add(a.Run, a.Routes()...)
 	return nil
 }
 

@@ -37,6 +37,9 @@ type Config struct {
 	AgentIdle  time.Duration
 	StopAgents bool
 	MaxPush    int64 // bytes of one push to a Git repository; 0 is 1 GiB
+	// PackageIndex tells the URL of the package index that is passed on; nil is
+	// environment.PackageIndex, what pip on this machine uses.
+	PackageIndex func(context.Context) (string, error)
 	// Plain asks for boxes without namespaces: for tests.
 	Plain bool
 	Ready func(Info)

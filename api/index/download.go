@@ -59,7 +59,7 @@ func (a *API) Run(ctx context.Context) error {
 	}
 	d.mu.Unlock()
 	d.group.Wait()
-	return ctx.Err()
+	return nil
 }
 
 // join returns the download of a file, beginning it if it is not on its way.

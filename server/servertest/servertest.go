@@ -46,6 +46,7 @@ type Server struct {
 func Start(t testing.TB, edit func(*server.Config)) *Server {
 	t.Helper()
 	cfg := server.Config{State: state.Dir(t.TempDir()), Listen: "127.0.0.1:0", StorageListen: "127.0.0.1:0", StopAgents: true}
+	cfg.PackageIndex = func(context.Context) (string, error) { return "http://127.0.0.1:1/simple", nil } // no test needs a network
 	ready, done := make(chan server.Info, 1), make(chan error, 1)
 	cfg.Ready = func(i server.Info) { ready <- i }
 	if edit != nil {
