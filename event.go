@@ -87,7 +87,7 @@ const (
 	// {repo, action: opened|synchronize|closed|reopened, number, title, base, head, head_repo, base_sha, head_sha, merge_sha,
 	// state: open|closed|merged, author}; head_repo is the fork's name or "". Subject is repo#number
 	EventPullRequest = "git.pull_request"
-	// {repo, action: created|protected|unprotected|mirror|hook, …}; Subject is repo
+	// {repo, action: created|protected|unprotected|mirrored|hook, …}; Subject is repo
 	EventRepo = "git.repo.changed"
 	// {repo, forge, reason, delivery, remote}; a webhook whose sender did not prove who they are. Nothing was done
 	EventHookRefused = "git.hook.refused"

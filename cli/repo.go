@@ -20,6 +20,15 @@ type gitRepo struct {
 	DefaultBranch string `json:"default_branch"`
 	ForkOf        string `json:"fork_of"`
 	URL           string `json:"url"`
+	Mirror        *struct {
+		URL       string `json:"url"`
+		Forge     string `json:"forge"`
+		Seconds   int64  `json:"seconds"`
+		Reports   bool   `json:"reports"`
+		FetchedAt int64  `json:"fetched_at"`
+		Error     string `json:"error"`
+	} `json:"mirror,omitempty"`
+	Unreported []string `json:"unreported,omitempty"`
 }
 
 func repoCommand() *cobra.Command {
@@ -27,7 +36,7 @@ func repoCommand() *cobra.Command {
 	c := &cobra.Command{Use: "repo", Short: "Git repositories of this installation"}
 	c.PersistentFlags().StringVar(&o.state, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	c.PersistentFlags().StringVarP(&o.output, "output", "o", "text", "text or json")
-	c.AddCommand(repoCreateCommand(&o), repoListCommand(&o), repoProtectCommand(&o), repoCredentialCommand(&o))
+	c.AddCommand(repoCreateCommand(&o), repoListCommand(&o), repoShowCommand(&o), repoProtectCommand(&o), repoMirrorCommand(&o), repoHookCommand(&o), repoCredentialCommand(&o))
 	return c
 }
 

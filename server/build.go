@@ -203,8 +203,12 @@ func (b *builder) work(ctx context.Context) error {
 
 // sources: the repositories that are pushed to.
 func (b *builder) sources(ctx context.Context) error {
+	key, err := workspace.OpenKey(b.cfg.State.Keys())
+	if err != nil {
+		return err
+	}
 	b.commits = gitstore.New(b.db)
-	b.hosting = git.New(git.Config{Store: b.commits, State: b.cfg.State, MaxPush: b.cfg.MaxPush})
+	b.hosting = git.New(git.Config{Store: b.commits, State: b.cfg.State, Key: key, URL: b.info.URL, MaxPush: b.cfg.MaxPush})
 	if err := b.hosting.Start(ctx); err != nil {
 		return err
 	}

@@ -11,15 +11,22 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store/git"
+	"github.com/wherry-ml/wherry/store/workspace"
 )
 
 // MaxPush is how large a push may be unless the configuration says otherwise.
@@ -32,7 +39,9 @@ var hook []byte
 type Config struct {
 	Store   *git.Store
 	State   state.Dir
-	MaxPush int64 // bytes of one push, packed; 0 is MaxPush
+	Key     *workspace.Key // seals sign-ins to forges
+	URL     string         // of this server, in links that forges are given
+	MaxPush int64          // bytes of one push, packed; 0 is MaxPush
 }
 
 // Service is the hosting of repositories. The fields may be set before it
@@ -49,18 +58,22 @@ type Service struct {
 	store *git.Store
 	git   string // the program
 	slots chan struct{}
+	web   *http.Client
+	tried map[int64]int // deliveries that failed, of the one loop that does them
 
 	pulls sync.Mutex // one looks after pull requests at a time
 
-	mu    sync.Mutex
-	locks map[string]*refLock // by the repository's key
+	mu           sync.Mutex
+	locks        map[string]*refLock // by the repository's key
+	refusedSince time.Time
+	refused      int // webhooks since then
 }
 
 // refLock keeps one push at a time between the question whether its refs may
 // move and the record that they did.
 type refLock struct {
 	sync.Mutex
-	settled bool // what a server before us left unrecorded, is recorded
+	settled atomic.Bool // what a server before us left unrecorded, is recorded
 }
 
 // processes bounds how many programs of git run at once.
@@ -71,7 +84,7 @@ func New(cfg Config) *Service {
 	if cfg.MaxPush == 0 {
 		cfg.MaxPush = MaxPush
 	}
-	return &Service{cfg: cfg, store: cfg.Store, slots: make(chan struct{}, processes), locks: map[string]*refLock{}, Permit: ownOnly, Remarks: noRemarks}
+	return &Service{cfg: cfg, store: cfg.Store, slots: make(chan struct{}, processes), locks: map[string]*refLock{}, web: webClient(), tried: map[int64]int{}, Permit: ownOnly, Remarks: noRemarks}
 }
 
 // ownOnly is the rule until grants are enforced: who is no admin reads and
@@ -136,31 +149,59 @@ func (s *Service) removeUnfinished(root string) error {
 }
 
 // Run records the pushes that a server before this one could not, and looks
-// after the repositories, until ctx ends.
+// after pull requests, mirrors and what forges are to be told, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	woken, stop := s.store.Changed()
-	defer stop()
+	if s.git == "" {
+		<-ctx.Done()
+		return nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := s.settleAll(ctx); err != nil {
+			return ended(ctx, err)
+		}
+		return s.loop(ctx, func(ctx context.Context) (time.Duration, error) { return 0, s.syncPulls(ctx, 0, nil) })
+	})
+	g.Go(func() error { return s.loop(ctx, s.followMirrors) })
+	g.Go(func() error { return s.loop(ctx, s.sendReports) })
+	return g.Wait()
+}
+
+func (s *Service) settleAll(ctx context.Context) error {
 	repos, err := s.store.Repos(ctx)
 	if err != nil {
-		return ended(ctx, err)
+		return err
 	}
 	for _, r := range repos {
-		if s.git == "" {
-			break
-		}
 		if err := s.settle(ctx, r); err != nil && ctx.Err() == nil {
 			slog.Error("read the refs of a repository", "repo", r.Name, "err", err)
 		}
 	}
+	return nil
+}
+
+// loop makes passes whenever the store tells of a change, and when the last pass
+// asked for.
+func (s *Service) loop(ctx context.Context, pass func(context.Context) (time.Duration, error)) error {
+	woken, stop := s.store.Changed()
+	defer stop()
 	for {
-		if err := s.syncPulls(ctx, 0, nil); err != nil {
+		wait, err := pass(ctx)
+		if err != nil {
 			return ended(ctx, err)
 		}
+		if wait == 0 {
+			wait = time.Hour // nothing waits
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return nil
 		case <-woken:
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
 }
 
@@ -234,6 +275,9 @@ func (s *Service) open(ctx context.Context, r git.Repo) error {
 	}
 	return s.initBare(ctx, s.dir(r), r.DefaultBranch)
 }
+
+// newSecret is what a forge proves itself with: 256 random bits.
+func newSecret() string { return auth.NewToken("") }
 
 func errNoGit() error {
 	return wherry.Errorf(wherry.CodeFeatureDisabled, "there is no git on the server's PATH: install git and start the server again")

@@ -49,6 +49,11 @@ func (s *Service) Routes() []api.Route {
 		{Method: "POST", Path: "/api/wherry/repos", Permission: api.Write, Summary: "Make a Git repository", Handler: api.JSON(s.make)},
 		{Method: "GET", Path: "/api/wherry/repos/{name}", Permission: api.Read, Summary: "Show a Git repository", Handler: api.JSON(s.show)},
 		{Method: "GET", Path: "/api/wherry/repos/{name}/pushes", Permission: api.Read, Summary: "List the last pushes to a Git repository", Handler: api.JSON(s.pushes)},
+		{Method: "PUT", Path: "/api/wherry/repos/{name}/mirror", Permission: api.Admin, Summary: "Follow a Git repository that is elsewhere", Handler: api.JSON(s.setMirror)},
+		{Method: "POST", Path: "/api/wherry/repos/{name}/deployments", Permission: api.Write, Summary: "Tell the forge of a mirror of a deployment", Handler: api.JSON(s.reportDeployed)},
+		{Method: "POST", Path: "/api/wherry/repos/{name}/mirror/fetch", Permission: api.Write, Summary: "Look at a mirror's original now", Handler: api.JSON(s.lookNow)},
+		{Method: "PUT", Path: "/api/wherry/repos/{name}/hooks/{forge}", Permission: api.Admin, Summary: "Take the webhooks of a forge", Handler: api.JSON(s.setHook)},
+		{Method: "POST", Path: "/api/wherry/hooks/{repo}/{forge}", Permission: api.Public, Summary: "A forge's webhook, which proves itself", Handler: api.Raw(s.receiveHook)},
 		{Method: "GET", Path: "/api/wherry/repos/{name}/protections", Permission: api.Read, Summary: "List the protected branches of a Git repository", Handler: api.JSON(s.protections)},
 		{Method: "PUT", Path: "/api/wherry/repos/{name}/protections", Permission: api.Write, Summary: "Protect branches of a Git repository", Handler: api.JSON(s.protect)},
 		{Method: "DELETE", Path: "/api/wherry/repos/{name}/protections", Permission: api.Write, Summary: "End a protection of branches", Handler: api.JSON(s.unprotect)},
@@ -82,6 +87,11 @@ func (s *Service) repo(r *http.Request, write bool) (git.Repo, error) {
 	repo, err := s.store.Repo(r.Context(), repoName(r))
 	if err != nil {
 		return repo, err
+	}
+	if write {
+		if err := s.notMirror(r.Context(), repo); err != nil {
+			return repo, err
+		}
 	}
 	if !id.Admin || id.RunID != 0 {
 		if err := s.Permit(r.Context(), id, repo, write); err != nil {

@@ -91,6 +91,9 @@ type mergeIn struct {
 func (s *Service) mergePull(ctx context.Context, in *mergeIn) (*pullOut, error) {
 	id := wherry.IdentityFrom(ctx)
 	r, _, err := s.pull(ctx, &in.pullPath)
+	if err == nil {
+		err = s.notMirror(ctx, r)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +146,7 @@ func (s *Service) mergeLocked(ctx context.Context, id wherry.Identity, r git.Rep
 		return err
 	}
 	if err := s.store.Merge(ctx, r, p, sha, id.UserName, id.RunID); err != nil {
-		l.settled = false // the ref moved: whoever comes next records it
+		l.settled.Store(false) // the ref moved: whoever comes next records it
 		return err
 	}
 	s.forget(r)

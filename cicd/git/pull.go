@@ -147,6 +147,9 @@ func (s *Service) openPull(ctx context.Context, in *pullIn) (*pullOut, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.notMirror(ctx, r); err != nil {
+		return nil, err
+	}
 	if s.git == "" || s.oldGit(ctx) {
 		return nil, wherry.Errorf(wherry.CodeFeatureDisabled, "pull requests need git 2.38 or newer on the server's PATH")
 	}
@@ -310,6 +313,9 @@ func (s *Service) closePull(ctx context.Context, in *pullPath) (*pullOut, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.notMirror(ctx, r); err != nil {
+		return nil, err
+	}
 	if p.State != git.PullOpen {
 		return nil, wherry.Errorf(wherry.CodeInvalidState, "pull request %d is %s", p.Number, p.State)
 	}
@@ -322,6 +328,9 @@ func (s *Service) closePull(ctx context.Context, in *pullPath) (*pullOut, error)
 func (s *Service) reopenPull(ctx context.Context, in *pullPath) (*pullOut, error) {
 	r, p, err := s.pull(ctx, in)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.notMirror(ctx, r); err != nil {
 		return nil, err
 	}
 	if p.State != git.PullClosed {

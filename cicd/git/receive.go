@@ -105,7 +105,7 @@ func (p *push) settle() {
 		return
 	}
 	if _, err := p.s.reconcile(p.ctx, p.repo, p.id.UserName, p.id.RunID); err != nil {
-		p.held.settled = false // the next push, or the next server, records it
+		p.held.settled.Store(false) // the next push, or the next server, records it
 		slog.Error("record a push", "repo", p.repo.Name, "err", err)
 		return
 	}

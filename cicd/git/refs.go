@@ -50,9 +50,12 @@ func (s *Service) lockFile(r git.Repo, how int) (*os.File, error) {
 // records the refs that it moved, once in the life of this process.
 func (s *Service) settle(ctx context.Context, r git.Repo) error {
 	l := s.lock(r)
+	if l.settled.Load() { // whoever reads does not wait for whoever writes
+		return nil
+	}
 	l.Lock()
 	defer l.Unlock()
-	if l.settled {
+	if l.settled.Load() {
 		return nil
 	}
 	if err := s.open(ctx, r); err != nil {
@@ -79,7 +82,7 @@ func (s *Service) settle(ctx context.Context, r git.Repo) error {
 		return err
 	}
 	s.forget(r)
-	l.settled = true
+	l.settled.Store(true)
 	return nil
 }
 

@@ -2,20 +2,25 @@ package git
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/api"
 	"github.com/wherry-ml/wherry/store/git"
 )
 
 // repoOut is a repository with its address.
 type repoOut struct {
 	git.Repo
-	URL string `json:"url"`
+	URL    string      `json:"url"`
+	Mirror *git.Mirror `json:"mirror,omitempty"`
+	// Unreported says what the mirror's forge could not be told.
+	Unreported []string `json:"unreported,omitempty"`
 }
 
 func out(ctx context.Context, r git.Repo) repoOut {
-	return repoOut{r, wherry.IdentityFrom(ctx).BaseURL + "/git/" + r.Name + ".git"}
+	return repoOut{Repo: r, URL: wherry.IdentityFrom(ctx).BaseURL + "/git/" + r.Name + ".git"}
 }
 
 // repoList is the answer of list.
@@ -62,7 +67,13 @@ func (s *Service) show(ctx context.Context, in *repoPath) (*repoOut, error) {
 		return nil, err
 	}
 	o := out(ctx, r)
-	return &o, nil
+	m, ok, err := s.store.Mirror(ctx, r.ID)
+	if err != nil || !ok {
+		return &o, err
+	}
+	o.Mirror = &m
+	o.Unreported, err = s.store.FailedReports(ctx, r.ID)
+	return &o, err
 }
 
 // pushList is the answer of pushes.
@@ -171,4 +182,30 @@ func (s *Service) checkCommit(ctx context.Context, r git.Repo, sha string) error
 		return wherry.Errorf(wherry.CodeDoesNotExist, "%s has no commit %s", r.Name, sha)
 	}
 	return nil
+}
+
+// deployedIn is what became of a deployment of a repository in the path.
+type deployedIn struct {
+	Name string `json:"name"`
+	git.Deployment
+}
+
+func (s *Service) reportDeployed(ctx context.Context, in *deployedIn) (*api.Empty, error) {
+	r, err := s.store.Repo(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	if in.Key == "" || in.Environment == "" || !slices.Contains([]string{"pending", "in_progress", "success", "failure", "error", "inactive"}, in.State) {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "a deployment needs key, sha, environment, and a state: pending, in_progress, success, failure, error or inactive")
+	}
+	if err := s.checkCommit(ctx, r, in.SHA); err != nil {
+		return nil, err
+	}
+	if m, ok, err := s.store.Mirror(ctx, r.ID); err != nil || !ok || !m.Reports {
+		if err != nil {
+			return nil, err
+		}
+		return nil, wherry.Errorf(wherry.CodeInvalidState, "%s reports to no forge: `wherry repo mirror --report` says to which", r.Name)
+	}
+	return &api.Empty{}, s.store.ReportDeployed(ctx, r, in.Deployment)
 }

@@ -54,7 +54,7 @@ type PullRequest struct {
 // who may not see the secrets of this one.
 func (p PullRequest) Fork() bool { return p.HeadRepoID != p.RepoID }
 
-const pullColumns = `p.repo_id, p.number, p.title, p.body, p.base, p.head, p.head_repo_id, CASE WHEN p.head_repo_id = p.repo_id THEN '' ELSE coalesce(h.name, '') END,
+const pullColumns = `p.repo_id, p.number, p.title, p.body, p.base, p.head, p.head_repo_id, CASE WHEN p.head_repo_id = p.repo_id THEN '' ELSE coalesce(h.name, p.head_name) END,
 	p.base_sha, p.head_sha, p.merge_sha, p.state, p.author, p.closed_by, p.created_at, p.updated_at, p.version
 	FROM git_pull p LEFT JOIN git_repo h ON h.id = p.head_repo_id`
 
@@ -87,9 +87,10 @@ func (s *Store) Pulls(ctx context.Context, repoID int64, state string) ([]PullRe
 }
 
 // Stale lists the open pull requests into a repository, or from it, whose
-// branches are no more where the request has them; those of all for 0.
+// branches are no more where the request has them; those of all for 0. Those of
+// a mirror are followed by what its forge tells.
 func (s *Store) Stale(ctx context.Context, repoID int64) ([]PullRequest, error) {
-	return s.pulls(ctx, `WHERE p.state = 'open' AND ($1 = 0 OR p.repo_id = $1 OR p.head_repo_id = $1)
+	return s.pulls(ctx, `WHERE p.state = 'open' AND NOT EXISTS (SELECT 1 FROM git_mirror m WHERE m.repo_id = p.repo_id) AND ($1 = 0 OR p.repo_id = $1 OR p.head_repo_id = $1)
 		AND (p.head_sha <> coalesce((SELECT sha FROM git_ref f WHERE f.repo_id = p.head_repo_id AND f.name = 'refs/heads/' || p.head), '')
 		OR p.base_sha <> coalesce((SELECT sha FROM git_ref f WHERE f.repo_id = p.repo_id AND f.name = 'refs/heads/' || p.base), '')) ORDER BY p.number`, repoID)
 }
@@ -178,6 +179,34 @@ func (s *Store) Merge(ctx context.Context, r Repo, p PullRequest, sha, actor str
 			return err
 		}
 		return closePull(tx, r, p, sha, actor)
+	})
+}
+
+// PutPull stores what a forge says of a pull request of a mirror, under the
+// forge's own number. An action "" triggers nothing, and neither does one that
+// changes nothing.
+func (s *Store) PutPull(ctx context.Context, r Repo, p PullRequest, action, actor string) error {
+	return s.db.Write(ctx, func(tx *store.Tx) error {
+		p.RepoID = r.ID
+		now := time.Now().UnixMilli()
+		n, err := tx.Exec(`INSERT INTO git_pull (repo_id, number, title, body, base, head, head_repo_id, head_name, base_sha, head_sha, merge_sha, state, author, closed_by, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', '', '', 'open', $9, '', $10, $10) ON CONFLICT DO NOTHING`,
+			p.RepoID, p.Number, p.Title, p.Body, p.Base, p.Head, p.HeadRepoID, p.HeadRepo, p.Author, now)
+		if err != nil {
+			return err
+		}
+		old, err := getPull(tx, r, p.Number)
+		if err != nil {
+			return err
+		}
+		if n == 0 && old.HeadSHA == p.HeadSHA && old.State == p.State {
+			action = ""
+		}
+		if _, err := tx.Exec(`UPDATE git_pull SET title = $1, body = $2, base = $3 WHERE repo_id = $4 AND number = $5`, p.Title, p.Body, p.Base, r.ID, p.Number); err != nil {
+			return err
+		}
+		p.CreatedAt, p.Version, p.Author = old.CreatedAt, old.Version, old.Author
+		return changePull(tx, r, p, action, actor)
 	})
 }
 

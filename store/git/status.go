@@ -37,7 +37,7 @@ const (
 )
 
 // SetStatus stores what a check says of a commit, in the transaction that
-// settled it.
+// settled it. The forge of a mirror is told too, if it is to be.
 func SetStatus(tx *store.Tx, r Repo, st Status) error {
 	if !slices.Contains([]string{StatePending, StateSuccess, StateFailure, StateError}, st.State) {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "state must be pending, success, failure or error, not %.40q", st.State)
@@ -56,7 +56,10 @@ func SetStatus(tx *store.Tx, r Repo, st Status) error {
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) ON CONFLICT (repo_id, sha, context) DO UPDATE SET state = excluded.state,
 		description = excluded.description, path = excluded.path, actor = excluded.actor, updated_at = excluded.updated_at`,
 		r.ID, st.SHA, st.Context, st.State, st.Description, st.Path, st.Actor, now)
-	return err
+	if err != nil {
+		return err
+	}
+	return report(tx, r, ReportStatus, "status/"+st.SHA+"/"+st.Context, st)
 }
 
 // Statuses lists what checks say of a commit, by context.

@@ -65,7 +65,8 @@ CREATE TABLE git_pull (
   body TEXT NOT NULL,
   base TEXT NOT NULL,
   head TEXT NOT NULL,
-  head_repo_id BIGINT NOT NULL, -- repo_id, or a fork's
+  head_repo_id BIGINT NOT NULL, -- repo_id, or a fork's; 0 for a fork that is elsewhere
+  head_name TEXT NOT NULL DEFAULT '', -- of a fork that is elsewhere
   base_sha TEXT NOT NULL,
   head_sha TEXT NOT NULL,
   merge_sha TEXT NOT NULL, -- of the test merge while open, of the real one once merged; '' if it conflicts
@@ -102,7 +103,19 @@ CREATE TABLE git_mirror (
   error TEXT NOT NULL
 );
 CREATE TABLE git_hook (repo_id BIGINT NOT NULL, forge TEXT NOT NULL, sealed BYTEA NOT NULL, PRIMARY KEY (repo_id, forge));
-CREATE TABLE git_delivery (repo_id BIGINT NOT NULL, forge TEXT NOT NULL, delivery TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (repo_id, forge, delivery));
+-- What forges told, once each, to be done in this order.
+CREATE TABLE git_delivery (
+  repo_id BIGINT NOT NULL,
+  forge TEXT NOT NULL,
+  delivery TEXT NOT NULL,
+  id BIGINT NOT NULL,
+  news TEXT NOT NULL,
+  at BIGINT NOT NULL,
+  done BOOLEAN NOT NULL DEFAULT false,
+  error TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (repo_id, forge, delivery)
+);
+CREATE INDEX git_delivery_waiting ON git_delivery (id) WHERE NOT done;
 -- What the forge has yet to be told.
 CREATE TABLE git_report (
   id BIGINT PRIMARY KEY,
@@ -117,3 +130,4 @@ CREATE TABLE git_report (
   done_at BIGINT NOT NULL
 );
 CREATE INDEX git_report_due ON git_report (due_at) WHERE done_at = 0;
+CREATE UNIQUE INDEX git_report_waiting ON git_report (repo_id, key) WHERE done_at = 0;
