@@ -122,6 +122,9 @@ func (a call) command(connect Connector) *cobra.Command {
 		if errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("it is not %s after %s, and goes on", a.wait.until, limit)
 		}
+		if errors.Is(err, context.Canceled) {
+			return errors.New("not waited for any more: it goes on")
+		}
 		if answer != nil {
 			err = errors.Join(printJSON(c.OutOrStdout(), answer), err)
 		}

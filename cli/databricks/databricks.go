@@ -71,6 +71,9 @@ func (s *Session) connect(c *cobra.Command) (*client.Client, error) {
 }
 
 func (s *Session) find(c *cobra.Command) (*signin.Config, error) {
+	if s.profile != "" || os.Getenv("DATABRICKS_HOST") != "" {
+		return s.config("", "") // the bundle is not asked
+	}
 	host, profile := s.bundle(c.Context())
 	return s.config(host, profile)
 }

@@ -184,7 +184,11 @@ func (j *copying) folder(ctx context.Context, from, to string) error {
 		return err
 	}
 	for _, e := range entries {
-		target := path.Join(to, path.Base(e.path))
+		base := path.Base(e.path)
+		if !filepath.IsLocal(base) || base == "." { // a name is the server's word
+			return fmt.Errorf("%s has a name that no file may have", j.from.show(e.path))
+		}
+		target := path.Join(to, base)
 		if e.IsDir {
 			err = j.folder(ctx, e.path, target)
 		} else {

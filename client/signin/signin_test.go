@@ -167,6 +167,36 @@ func TestFederation(t *testing.T) {
 	}
 }
 
+// TestRefresh gets a new token before the last one ends.
+func TestRefresh(t *testing.T) {
+	granted, life := 0, 30
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /oidc/v1/token", func(w http.ResponseWriter, _ *http.Request) {
+		granted++
+		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": "t", "expires_in": life})
+	})
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) })
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	env := map[string]string{"HOME": t.TempDir(), "DATABRICKS_HOST": server.URL, "DATABRICKS_CLIENT_ID": "i", "DATABRICKS_CLIENT_SECRET": "s"}
+	c, err := signin.Find(signin.Options{Getenv: func(key string) string { return env[key] }, HTTP: server.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := c.Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{1, 2, 3, 3} {
+		if want == 3 {
+			life = 3600
+		}
+		if err := cl.Do(t.Context(), "GET", "/", nil, nil); err != nil || granted != want {
+			t.Errorf("%d tokens, %v; want %d", granted, err, want)
+		}
+	}
+}
+
 func with(env map[string]string, key, value string) map[string]string {
 	out := map[string]string{key: value}
 	for k, v := range env {
