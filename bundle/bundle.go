@@ -32,10 +32,6 @@ type Options struct {
 	Namespace string
 }
 
-// CLIVersion is the version of the databricks command that wherry's stands in
-// for: what a bundle's databricks_cli_version is compared with.
-const CLIVersion = "0.299.0"
-
 // LocalUser is the admin that every installation has from its first start.
 const LocalUser = "admin@localhost"
 
@@ -143,6 +139,7 @@ func (b *Bundle) load() {
 	b.checkResources()
 	b.translatePaths()
 	b.checkGit()
+	b.checkVersion()
 }
 
 // ShortName is the user's name as prefixes carry it: what stands before the @,

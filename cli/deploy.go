@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/wherry-ml/wherry/bundle/config"
 	"github.com/wherry-ml/wherry/bundle/deploy"
 	"github.com/wherry-ml/wherry/bundle/deployment"
+	"github.com/wherry-ml/wherry/bundle/run"
 	"github.com/wherry-ml/wherry/cli/databricks"
 	"github.com/wherry-ml/wherry/client"
 )
@@ -132,7 +136,7 @@ func planCommand(session *databricks.Session) *cobra.Command {
 
 func deployCommand(session *databricks.Session) *cobra.Command {
 	f := &bundleFlags{session: session}
-	plan := ""
+	plan, idle := "", false
 	c := f.command(&cobra.Command{
 		Use:   "deploy",
 		Short: "Deploy the bundle, whole or not at all",
@@ -146,6 +150,11 @@ as it was. A deploy with nothing to do uploads nothing.`,
 			return nil
 		},
 	}, func(c *cobra.Command, cl *client.Client, b *bundle.Bundle) error {
+		if idle {
+			if err := mustBeIdle(c.Context(), cl, b); err != nil {
+				return err
+			}
+		}
 		report, err := deploy.Deploy(c.Context(), cl, b, f.deployOptions(c, b))
 		if err != nil {
 			return err
@@ -153,8 +162,31 @@ as it was. A deploy with nothing to do uploads nothing.`,
 		return f.print(c, cl, b, report, func(w io.Writer) { deploy.PrintReport(w, report) })
 	})
 	f.addDeploy(c)
+	c.Flags().BoolVar(&idle, "fail-on-active-runs", false, "do not deploy while a run of the bundle's jobs goes on")
 	c.Flags().StringVar(&plan, "plan", "", "deploy by a plan that was written before (not supported yet)")
 	return c
+}
+
+// mustBeIdle fails if a job of what is deployed has a run that goes on.
+func mustBeIdle(ctx context.Context, cl *client.Client, b *bundle.Bundle) error {
+	s, err := deploy.Summary(ctx, cl, b.Workspace.Root)
+	if err != nil {
+		return err
+	}
+	for key, value := range s.Resources {
+		id, err := strconv.ParseInt(value, 10, 64)
+		if kind, name, _ := strings.Cut(key, "."); kind != "jobs" || strings.Contains(name, ".") || err != nil {
+			continue
+		}
+		runs, err := run.Active(ctx, cl, id)
+		if err != nil {
+			return err
+		}
+		if len(runs) > 0 {
+			return &ExitError{Code: 1, Message: fmt.Sprintf("not deployed: the run %d of %s goes on (--fail-on-active-runs)", runs[0], key)}
+		}
+	}
+	return nil
 }
 
 func summaryCommand(session *databricks.Session) *cobra.Command {

@@ -109,21 +109,30 @@ func endRuns(ctx context.Context, c *client.Client, jobID int64) error {
 		return err
 	}
 	for {
-		var active struct {
-			Runs []struct {
-				RunID int64 `json:"run_id"`
-			} `json:"runs"`
-		}
-		err := c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/runs/list?job_id=%d&active_only=true", jobID), nil, &active)
-		if err != nil || len(active.Runs) == 0 {
+		active, err := Active(ctx, c, jobID)
+		if err != nil || len(active) == 0 {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the end of run %d: %w", active.Runs[0].RunID, ctx.Err())
+			return fmt.Errorf("wait for the end of run %d: %w", active[0], ctx.Err())
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// Active are the newest of a job's runs that go on, none if it is idle.
+func Active(ctx context.Context, c *client.Client, jobID int64) (ids []int64, err error) {
+	var out struct {
+		Runs []struct {
+			RunID int64 `json:"run_id"`
+		} `json:"runs"`
+	}
+	err = c.Do(ctx, "GET", fmt.Sprintf("/api/2.2/jobs/runs/list?job_id=%d&active_only=true", jobID), nil, &out)
+	for _, r := range out.Runs {
+		ids = append(ids, r.RunID)
+	}
+	return ids, err
 }
 
 // Result is how a run ended.
