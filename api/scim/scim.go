@@ -27,7 +27,7 @@ func (a *API) Routes() []api.Route {
 	const secrets = "/api/2.0/accounts/{account}/servicePrincipals/{id}/credentials/secrets"
 	const proxied = "/api/2.0/accounts/servicePrincipals/{id}/credentials/secrets"
 	user, service := kinds[0], kinds[1]
-	return []api.Route{
+	return append(a.policies(), []api.Route{
 		{Method: "GET", Path: base + "/Me", Permission: api.SignedIn, Family: family, Summary: "Who the caller is", Handler: api.As[api.Empty, resource](api.Raw(a.me))},
 		{Method: "GET", Path: base + "/Users", Permission: api.Read, Family: family, Summary: "List users", Handler: api.As[api.Empty, resource](api.Raw(a.list(user)))},
 		{Method: "POST", Path: base + "/Users", Permission: api.Admin, Family: family, Summary: "Create a user", Handler: api.As[input, resource](api.Raw(a.create(user)))},
@@ -52,7 +52,7 @@ func (a *API) Routes() []api.Route {
 		{Method: "DELETE", Path: proxied + "/{secret_id}", Permission: api.Admin, Summary: "Delete a secret of a service principal", Handler: api.JSON(a.deleteSecret)},
 		{Method: "POST", Path: "/api/wherry/service-principals", Permission: api.Admin, Summary: "Create a service principal with a secret, or a secret of one by application id", Handler: api.JSON(a.simple)},
 		{Method: "POST", Path: "/api/wherry/tokens", Permission: api.Admin, Summary: "Create a token for a user or service principal by name", Handler: api.JSON(a.tokenFor)},
-	}
+	}...)
 }
 
 func notSupported(_ http.ResponseWriter, r *http.Request) error {

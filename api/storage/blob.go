@@ -52,7 +52,7 @@ func (s *Service) blobProperties(w http.ResponseWriter, r *http.Request, q *requ
 	if err != nil {
 		return err
 	}
-	if err := check(r, e); err != nil {
+	if err := mayRead(r, e); err != nil {
 		return err
 	}
 	setEntryHeaders(w.Header(), e)
@@ -105,7 +105,7 @@ func (s *Service) writeBlob(w http.ResponseWriter, r *http.Request, q *request, 
 		case e != nil && e.IsDir():
 			return unix.EISDIR
 		}
-		return check(r, e)
+		return mayWrite(r, e)
 	}
 	if _, err := s.lake.now(name, ok); err != nil { // before the body is read; asked again when it is
 		return err
@@ -135,7 +135,11 @@ func (s *Service) putBlock(w http.ResponseWriter, r *http.Request, q *request) e
 	if _, err := base64.StdEncoding.DecodeString(id); err != nil || id == "" {
 		return badRequest("InvalidQueryParameterValue", "blockid must be base64")
 	}
-	dir := s.lake.stagingDir(s.lake.name(q, q.path))
+	name := s.lake.name(q, q.path)
+	if _, err := s.lake.now(name, func(e *entry) error { return checkLease(r.Header.Get("x-ms-lease-id"), e, "Blob", true) }); err != nil {
+		return err
+	}
+	dir := s.lake.stagingDir(name)
 	if err := s.lake.root.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}

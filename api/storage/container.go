@@ -30,6 +30,9 @@ func (s *Service) container(w http.ResponseWriter, r *http.Request, q *request) 
 		}
 		return s.listPaths(w, r, q)
 	case q.method == http.MethodDelete:
+		if err := checkLease(r.Header.Get("x-ms-lease-id"), e, "Container", true); err != nil {
+			return err
+		}
 		if err := s.lake.root.RemoveAll(name); err != nil {
 			return err
 		}
@@ -49,8 +52,7 @@ func (s *Service) container(w http.ResponseWriter, r *http.Request, q *request) 
 	h.Set("x-ms-namespace-enabled", "true")
 	h.Set("x-ms-has-immutability-policy", "false")
 	h.Set("x-ms-has-legal-hold", "false")
-	h.Set("x-ms-lease-status", "unlocked")
-	h.Set("x-ms-lease-state", "available")
+	setLeaseHeaders(h, e.Lease)
 	setMetaHeaders(h, e)
 	w.WriteHeader(http.StatusOK)
 	return nil
@@ -119,7 +121,7 @@ func (s *Service) listContainers(w http.ResponseWriter, r *http.Request, q *requ
 		if err != nil {
 			return err
 		}
-		blob.Containers.Container = append(blob.Containers.Container, item{d.Name(), properties{httpTime(e.ModTime()), e.ETag(), "unlocked", "available"}})
+		blob.Containers.Container = append(blob.Containers.Container, item{d.Name(), properties{httpTime(e.ModTime()), e.ETag(), e.Lease.status(), e.Lease.state()}})
 		dfs = append(dfs, filesystem{d.Name(), httpTime(e.ModTime()), e.ETag()})
 	}
 	if r.URL.Query().Get("resource") == "account" {

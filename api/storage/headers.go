@@ -138,8 +138,7 @@ func setEntryHeaders(h http.Header, e *entry) {
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("x-ms-creation-time", httpTime(e.ModTime()))
 	h.Set("x-ms-blob-type", "BlockBlob")
-	h.Set("x-ms-lease-status", "unlocked")
-	h.Set("x-ms-lease-state", "available")
+	setLeaseHeaders(h, e.Lease)
 	h.Set("x-ms-server-encrypted", "false")
 	kind := "file"
 	if e.IsDir() {

@@ -35,6 +35,7 @@ type meta struct {
 	Permissions string            `json:"r,omitempty"` // symbolic, rwxr-x---
 	ACL         string            `json:"a,omitempty"`
 	Headers     map[string]string `json:"h,omitempty"` // Content-Type, Content-Encoding, …
+	Lease       *lease            `json:"l,omitempty"`
 }
 
 const xattr = "user.wherry"
@@ -201,7 +202,12 @@ func (l *lake) create(name string, noReplace bool, ok allow, fill func(*os.File)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, err = l.now(name, ok); err == nil {
+	had, err := l.now(name, ok)
+	if err == nil && had != nil && had.Lease.locks() { // who holds it goes on holding it
+		e.Lease = had.Lease
+		err = l.keep(temp, e.meta)
+	}
+	if err == nil {
 		err = l.rename(temp, name, noReplace)
 	}
 	if err != nil {
@@ -209,6 +215,31 @@ func (l *lake) create(name string, noReplace bool, ok allow, fill func(*os.File)
 		return nil, err
 	}
 	return e, nil
+}
+
+// keep sets all metadata of a file.
+func (l *lake) keep(name string, m meta) error {
+	f, err := l.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return setMeta(f, m)
+}
+
+// hold changes the lease of an entry: that is no change of the entry itself,
+// whose ETag stays.
+func (l *lake) hold(name string, next func(*entry) (*lease, error)) (*entry, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, err := l.stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if e.Lease, err = next(e); err != nil {
+		return nil, err
+	}
+	return e, l.keep(name, e.meta)
 }
 
 // write writes a file that is to be at name, and returns where it is till then.

@@ -196,7 +196,7 @@ func (s *Service) listBlobs(w http.ResponseWriter, r *http.Request, q *request) 
 		}
 		item := blobItem{Name: p, Properties: blobProperties{
 			httpTime(e.ModTime()), strings.Trim(e.ETag(), `"`), "file", size(e),
-			orElse(e.Headers["Content-Type"], "application/octet-stream"), "BlockBlob", "unlocked", "available",
+			orElse(e.Headers["Content-Type"], "application/octet-stream"), "BlockBlob", e.Lease.status(), e.Lease.state(),
 		}}
 		if e.IsDir() {
 			item.Properties.ResourceType = "directory"

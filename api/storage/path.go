@@ -69,7 +69,7 @@ func check(r *http.Request, e *entry) error {
 
 // conditions are those of the request on what is there.
 func conditions(r *http.Request) allow {
-	return func(e *entry) error { return check(r, e) }
+	return func(e *entry) error { return mayWrite(r, e) }
 }
 
 func (s *Service) createPath(w http.ResponseWriter, r *http.Request, q *request) error {
@@ -81,7 +81,7 @@ func (s *Service) createPath(w http.ResponseWriter, r *http.Request, q *request)
 		if was = e; e != nil && (exclusive || e.IsDir() != wantDir) {
 			return pathExists(e)
 		}
-		if err := check(r, e); err != nil {
+		if err := mayWrite(r, e); err != nil {
 			return err
 		}
 		return s.lake.dropStaged(name)
@@ -144,7 +144,10 @@ func (s *Service) renamePath(w http.ResponseWriter, r *http.Request, q *request)
 		if dst != nil && (exclusive || dst.IsDir() != src.IsDir()) {
 			return conflict("PathAlreadyExists", "The specified path already exists.")
 		}
-		return check(r, dst)
+		if err := checkLease(r.Header.Get("x-ms-source-lease-id"), src, "Blob", true); err != nil {
+			return err
+		}
+		return mayWrite(r, dst)
 	})
 	switch {
 	case errors.Is(err, fs.ErrExist), errors.Is(err, unix.ENOTEMPTY):
@@ -170,12 +173,16 @@ func (s *Service) appendData(w http.ResponseWriter, r *http.Request, q *request)
 	if e.IsDir() {
 		return unix.EISDIR
 	}
+	holder := func(e *entry) error { return checkLease(r.Header.Get("x-ms-lease-id"), e, "Blob", true) }
+	if err := holder(e); err != nil {
+		return err
+	}
 	n, err := s.lake.append(name, position, r.Body)
 	if err != nil {
 		return err
 	}
 	if r.URL.Query().Get("flush") == "true" {
-		e, err := s.lake.flush(name, position+n, retains(r), anything, func(m *meta) { setProperties(m, r) })
+		e, err := s.lake.flush(name, position+n, retains(r), holder, func(m *meta) { setProperties(m, r) })
 		if err != nil {
 			return err
 		}
@@ -224,7 +231,7 @@ func (s *Service) pathStatus(w http.ResponseWriter, r *http.Request, q *request)
 	if err != nil {
 		return err
 	}
-	if err := check(r, e); err != nil {
+	if err := mayRead(r, e); err != nil {
 		return err
 	}
 	h := w.Header()

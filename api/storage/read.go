@@ -25,7 +25,7 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request, q *request) error
 	if e.IsDir() && q.dfs {
 		return unix.EISDIR
 	}
-	if err := check(r, e); err != nil {
+	if err := mayRead(r, e); err != nil {
 		return err
 	}
 	asked := orElse(r.Header.Get("x-ms-range"), r.Header.Get("Range"))

@@ -141,8 +141,10 @@ type request struct {
 func (s *Service) dispatch(w http.ResponseWriter, r *http.Request, q *request) error {
 	query := r.URL.Query()
 	switch {
+	case q.container != "" && (query.Get("comp") == "lease" && q.method == http.MethodPut || r.Header.Get("x-ms-lease-action") != "" && q.method == http.MethodPost):
+		return s.lease(w, r, q)
 	case r.Header.Get("x-ms-lease-action") != "" || query.Get("comp") == "lease":
-		return unsupported("leases")
+		return unsupported("lease actions as part of another request")
 	case q.container == "":
 		if q.method == http.MethodGet && (query.Get("comp") == "list" || query.Get("resource") == "account") {
 			return s.listContainers(w, r, q)
