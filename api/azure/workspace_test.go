@@ -1,0 +1,91 @@
+package azure_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/wherry-ml/wherry/auth"
+)
+
+// claims are what a token says.
+func (s *site) claims(token string) (out doc) {
+	s.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	return out
+}
+
+// workspace makes a workspace through the management API.
+func (s *site) workspace(admin, name string) (host, id string) {
+	s.Helper()
+	made := s.want(http.StatusCreated, admin, "PUT", management+group+"/providers/Microsoft.Databricks/workspaces/"+name+"?api-version=2024-05-01", `{"location":"westeurope","sku":{"name":"premium"},"properties":{}}`)
+	return "https://" + str(made, "properties", "workspaceUrl"), str(made, "properties", "workspaceId")
+}
+
+// TestWorkspaces: each workspace that is made has its own jobs, files, secrets,
+// experiments and tokens, and says who it is.
+func TestWorkspaces(t *testing.T) {
+	s := newSite(t)
+	admin := s.group()
+	blue, blueID := s.workspace(admin, "blue")
+	green, greenID := s.workspace(admin, "green")
+	token := s.token(s.admin, auth.AudienceWorkspace)
+	if again, id := s.again(admin, "blue"); again != blue || id != blueID {
+		t.Errorf("after a second PUT the workspace is %s, %s", again, id)
+	}
+	for host, id := range map[string]string{blue: blueID, green: greenID, s.URL: "1"} {
+		_, conf, header := s.call("", "GET", host+"/.well-known/databricks-config", "")
+		if str(conf, "workspace_id") != id || header.Get("X-Databricks-Org-Id") != id {
+			t.Errorf("%s is workspace %v, answered by %s", host, conf["workspace_id"], header.Get("X-Databricks-Org-Id"))
+		}
+		if _, _, header := s.call(token, "GET", host+"/api/2.0/preview/scim/v2/Me", ""); header.Get("X-Databricks-Org-Id") != id {
+			t.Errorf("%s answers as workspace %s", host, header.Get("X-Databricks-Org-Id"))
+		}
+	}
+	for _, c := range []struct{ what, make, body, list, found string }{
+		{"jobs", "/api/2.2/jobs/create", `{"name":"nightly","tasks":[{"task_key":"a","notebook_task":{"notebook_path":"/Shared/x"}}]}`, "/api/2.2/jobs/list", "nightly"},
+		{"folders", "/api/2.0/workspace/mkdirs", `{"path":"/Shared/only-blue"}`, "/api/2.0/workspace/list?path=/Shared", "only-blue"},
+		{"secrets", "/api/2.0/secrets/scopes/create", `{"scope":"only-blue"}`, "/api/2.0/secrets/scopes/list", "only-blue"},
+		{"experiments", "/api/2.0/mlflow/experiments/create", `{"name":"/Shared/only-blue"}`, "/api/2.0/mlflow/experiments/search?max_results=10", "only-blue"},
+		{"files of DBFS", "/api/2.0/dbfs/put", `{"path":"/only-blue","contents":"eA=="}`, "/api/2.0/dbfs/list?path=/", "only-blue"},
+	} {
+		s.want(http.StatusOK, token, "POST", blue+c.make, c.body)
+		for _, host := range []string{blue, green, s.URL} {
+			b, err := json.Marshal(s.want(http.StatusOK, token, "GET", host+c.list, ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(b), c.found) != (host == blue) {
+				t.Errorf("%s of %s: %s", c.what, host, b)
+			}
+		}
+	}
+	made := s.want(http.StatusOK, token, "POST", blue+"/api/2.0/token/create", `{"comment":"x"}`)
+	own := str(made, "token_value")
+	s.want(http.StatusOK, own, "GET", blue+"/api/2.0/preview/scim/v2/Me", "")
+	if status, out, _ := s.call(own, "GET", green+"/api/2.0/preview/scim/v2/Me", ""); status != http.StatusUnauthorized {
+		t.Errorf("a token of another workspace: %d %v", status, out)
+	}
+	s.want(http.StatusOK, admin, "DELETE", management+group+"/providers/Microsoft.Databricks/workspaces/blue?api-version=2024-05-01", "")
+	s.want(http.StatusNotFound, token, "GET", blue+"/api/2.2/jobs/list", "")
+	s.want(http.StatusUnauthorized, own, "GET", s.URL+"/api/2.0/preview/scim/v2/Me", "")
+	s.want(http.StatusOK, token, "GET", green+"/api/2.2/jobs/list", "")
+}
+
+// again changes a workspace's tags.
+func (s *site) again(admin, name string) (host, id string) {
+	s.Helper()
+	made := s.want(http.StatusOK, admin, "PATCH", management+group+"/providers/Microsoft.Databricks/workspaces/"+name+"?api-version=2024-05-01", `{"tags":{"a":"b"}}`)
+	if str(made, "tags", "a") != "b" || str(made, "sku", "name") != "premium" {
+		s.Errorf("patched: %v", made)
+	}
+	return "https://" + str(made, "properties", "workspaceUrl"), str(made, "properties", "workspaceId")
+}
