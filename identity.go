@@ -36,6 +36,7 @@ type Identity struct {
 	RunID int64
 	// ForAdmin says that the call is of a run which an admin started. Until
 	// grants are enforced it may do what they may, whoever it runs as.
+	// It is also said of a principal with a role that manages the workspace.
 	ForAdmin bool
 	// Deployment is the id of the deployment that makes the call itself, as part
 	// of its own deploy; "" for everyone's own calls. It is never taken from a

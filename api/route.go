@@ -59,6 +59,10 @@ type Mux struct {
 	// Workspace, if set, tells which workspace a host name leads to; else all
 	// lead to the first. Set it before serving.
 	Workspace func(ctx context.Context, host string) (int64, error)
+	// Manages, if set, tells whether a principal who is no admin manages a
+	// workspace that is not the first: it may do there what admins may, but for
+	// what is of the whole installation. Set it before serving.
+	Manages func(ctx context.Context, p wherry.Principal, workspace int64) (bool, error)
 }
 
 // Authenticator finds out who calls. It returns the zero Identity and no
@@ -196,6 +200,11 @@ func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Iden
 		return base, err
 	}
 	w.Header().Set(orgID, fmt.Sprint(id.WorkspaceID))
+	if manages := e.mux.Manages; manages != nil && !id.Admin && !id.ForAdmin && id.WorkspaceID != wherry.DefaultWorkspace {
+		if id.ForAdmin, err = manages(r.Context(), id.Principal, id.WorkspaceID); err != nil {
+			return base, err
+		}
+	}
 	id.BaseURL, id.UserAgent = base.BaseURL, base.UserAgent
 	id.CIRun = r.Header.Get(wherry.CIRunHeader)
 	id.Deployment = wherry.IdentityFrom(r.Context()).Deployment // a call within the server

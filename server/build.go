@@ -262,7 +262,7 @@ func (b *builder) pages(ctx context.Context) error {
 func (b *builder) serve(ctx context.Context) error {
 	b.add(nil, api.OpenAPI(b.routes))
 	mux := api.NewMux(b.signIn, b.routes...)
-	mux.Workspace = b.signIn.WorkspaceAt
+	mux.Workspace, mux.Manages = b.signIn.WorkspaceAt, b.azure.Manages
 	b.sys.table = mux
 	if err := b.deployAPI.Start(ctx, mux); err != nil {
 		return err

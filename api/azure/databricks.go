@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -114,4 +115,19 @@ func accessConnector(x *change) error {
 	p["provisioningState"] = "Succeeded"
 	x.doc["properties"] = p
 	return nil
+}
+
+// Manages reports whether a principal has a role that manages a workspace, such
+// as Contributor or Owner: it is an admin there, as in the cloud.
+func (s *Service) Manages(ctx context.Context, p wherry.Principal, workspace int64) (bool, error) {
+	list, err := s.store.List(ctx, azure.Query{Type: "Microsoft.Databricks/workspaces"})
+	if err != nil {
+		return false, err
+	}
+	for _, r := range list {
+		if workspaceID(r) == workspace {
+			return s.permits(ctx, p, "Microsoft.Databricks/workspaces/write", r.ID, false)
+		}
+	}
+	return false, nil
 }

@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"net/http"
 	"slices"
 	"time"
 
@@ -42,6 +43,9 @@ func (s *Service) federationKind() *kind {
 			who, err := s.identityOf(x.tx, x.t)
 			if err != nil {
 				return err
+			}
+			if who.Admin && !x.c.who.Admin {
+				return &fault{Status: http.StatusForbidden, Code: "AuthorizationFailed", Message: "Only admins let others sign in as an admin."}
 			}
 			audiences := texts(p["audiences"])
 			if text(p, "issuer") == "" || text(p, "subject") == "" || len(audiences) == 0 {

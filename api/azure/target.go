@@ -127,7 +127,7 @@ var namespaces = []string{
 	"Microsoft.OperationalInsights", "Microsoft.OperationsManagement", "Microsoft.PolicyInsights", "Microsoft.PowerBIDedicated", "Microsoft.RecoveryServices", "Microsoft.Relay",
 	"Microsoft.Resources", "Microsoft.Search", "Microsoft.Security", "Microsoft.SecurityInsights", "Microsoft.ServiceBus", "Microsoft.ServiceFabric", "Microsoft.ServiceLinker",
 	"Microsoft.SignalRService", "Microsoft.Sql", "Microsoft.Storage", "Microsoft.StorageCache", "Microsoft.StreamAnalytics", "Microsoft.Web", "Microsoft.App", "Microsoft.AAD",
-	"Microsoft.Advisor", "Microsoft.AlertsManagement", "Microsoft.Insights", "microsoft.insights", "Microsoft.Portal", "Microsoft.ResourceHealth", "Microsoft.SerialConsole", "Microsoft.Dashboard",
+	"Microsoft.Advisor", "Microsoft.AlertsManagement", "Microsoft.Insights", "Microsoft.Portal", "Microsoft.ResourceHealth", "Microsoft.SerialConsole", "Microsoft.Dashboard",
 }
 
 // find returns the table's row for a target, or the error that Azure gives for

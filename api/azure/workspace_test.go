@@ -74,6 +74,16 @@ func TestWorkspaces(t *testing.T) {
 	if status, out, _ := s.call(own, "GET", green+"/api/2.0/preview/scim/v2/Me", ""); status != http.StatusUnauthorized {
 		t.Errorf("a token of another workspace: %d %v", status, out)
 	}
+	// Who has Contributor on a workspace manages it, and nothing else.
+	robot := s.principal("robot", false)
+	theirs := s.token(robot, auth.AudienceWorkspace)
+	s.want(http.StatusForbidden, theirs, "GET", blue+"/api/2.0/workspace/list?path=/Shared", "")
+	s.assign(admin, group+"/providers/Microsoft.Databricks/workspaces/blue", "Contributor", robot.object)
+	s.want(http.StatusOK, theirs, "GET", blue+"/api/2.0/workspace/list?path=/Shared", "")
+	s.want(http.StatusForbidden, theirs, "GET", green+"/api/2.0/workspace/list?path=/Shared", "")
+	s.want(http.StatusForbidden, theirs, "GET", s.URL+"/api/2.0/workspace/list?path=/Shared", "")
+	s.want(http.StatusForbidden, theirs, "POST", blue+"/api/wherry/tokens", `{"principal":"admin@localhost"}`)
+
 	s.want(http.StatusOK, admin, "DELETE", management+group+"/providers/Microsoft.Databricks/workspaces/blue?api-version=2024-05-01", "")
 	s.want(http.StatusNotFound, token, "GET", blue+"/api/2.2/jobs/list", "")
 	s.want(http.StatusUnauthorized, own, "GET", s.URL+"/api/2.0/preview/scim/v2/Me", "")
