@@ -28,7 +28,7 @@ func bundleCommand(session *databricks.Session) *cobra.Command {
 installation on this machine, whatever workspace.host says; nothing else is contacted.`,
 	}
 	c.AddCommand(validateCommand(session), planCommand(session), deployCommand(session), bundleRunCommand(session), summaryCommand(session), destroyCommand(session),
-		openCommand(session), initCommand(), generateCommand())
+		deploymentCommand(session), openCommand(session), initCommand(), generateCommand(session))
 	if session != nil {
 		c.Long = "Works with the bundle in the working directory or above it (databricks.yml), and with the workspace that DATABRICKS_HOST, a profile or the bundle names."
 		return c
@@ -143,19 +143,20 @@ func deployCommand(session *databricks.Session) *cobra.Command {
 		Long: `Uploads what changed and makes files and resources live in one go. If anything fails, what was deployed before stays
 as it was. A deploy with nothing to do uploads nothing.`,
 		Args: cobra.NoArgs,
-		PreRunE: func(*cobra.Command, []string) error {
-			if plan != "" {
-				return notYet("bundle deploy --plan", "wherry bundle deploy makes its own plan")
-			}
-			return nil
-		},
 	}, func(c *cobra.Command, cl *client.Client, b *bundle.Bundle) error {
 		if idle {
 			if err := mustBeIdle(c.Context(), cl, b); err != nil {
 				return err
 			}
 		}
-		report, err := deploy.Deploy(c.Context(), cl, b, f.deployOptions(c, b))
+		opts := f.deployOptions(c, b)
+		if plan != "" {
+			var err error
+			if opts.Plan, err = deploy.ReadPlan(plan); err != nil {
+				return err
+			}
+		}
+		report, err := deploy.Deploy(c.Context(), cl, b, opts)
 		if err != nil {
 			return err
 		}
@@ -163,7 +164,7 @@ as it was. A deploy with nothing to do uploads nothing.`,
 	})
 	f.addDeploy(c)
 	c.Flags().BoolVar(&idle, "fail-on-active-runs", false, "do not deploy while a run of the bundle's jobs goes on")
-	c.Flags().StringVar(&plan, "plan", "", "deploy by a plan that was written before (not supported yet)")
+	c.Flags().StringVar(&plan, "plan", "", "do what this file says, written by `wherry bundle plan -o json`, and nothing else")
 	return c
 }
 

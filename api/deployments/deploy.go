@@ -56,6 +56,8 @@ func (s *Service) deployAs(ctx context.Context, w *work) (*deployment.Report, er
 	c.deployment = d.ID
 	if p, err := s.plan(ctx, c, in); err != nil {
 		return nil, err
+	} else if err := expected(in, p); err != nil {
+		return nil, err
 	} else if !p.Changes && w.restores == 0 { // another deploy of the same was first
 		return &deployment.Report{DeploymentID: d.ID, Version: p.Version, TreeDigest: p.TreeDigest, Resources: p.Resources, StandIns: p.StandIns}, nil
 	}
@@ -161,6 +163,9 @@ func (w *work) run(ctx context.Context) error {
 		return err
 	}
 	w.plan = p
+	if err := expected(w.in, p); err != nil {
+		return err
+	}
 	if w.guard != nil {
 		if err := w.guard(p); err != nil {
 			return err
@@ -223,7 +228,7 @@ func (w *work) complete(ctx context.Context, digest string) error {
 		return err
 	}
 	done := deployments.Done{
-		Files: digest, FilePath: w.in.FilePath, Target: w.in.Target, Mode: publicMode(w.in.Mode), Display: w.in.Bundle, Upserts: w.upserts, Deletes: w.deletes, Request: request,
+		Files: digest, FilePath: w.in.FilePath, Target: w.in.Target, Mode: publicMode(w.in.Mode), Display: w.in.Bundle, Upserts: w.upserts, Deletes: w.deletes, Forget: w.plan.forget, Request: request,
 		RunID: w.c.RunID, Workspace: w.c.WorkspaceID, Event: map[string]any{"bundle": w.in.Bundle, "ci_run": w.c.CIRun},
 	}
 	if err := w.s.store.Succeed(ctx, w.version, w.c.UserName, done); err != nil {
@@ -248,7 +253,7 @@ func (w *work) resource(ctx context.Context, r deployment.Resource) error {
 	have := w.plan.have[r.ID()]
 	row := deployments.Resource{Key: r.ID(), Kind: r.Type, ResourceID: change.ID, State: stateOf(config), Owned: have.Owned || have.Key == "" && change.Action == deployment.Create}
 	row.Live = rebased(have, row.State, w.plan.live[r.ID()])
-	if change.Action != deployment.Unchanged {
+	if change.Action != deployment.Unchanged && change.Action != deployment.Move {
 		if row.ResourceID, err = w.change(ctx, k, r, change, config); err != nil {
 			return err
 		}
@@ -277,7 +282,7 @@ func (w *work) look(ctx context.Context, row deployments.Resource) (string, erro
 
 var actions = map[string]string{
 	deployment.Create: deployments.ActionCreate, deployment.Update: deployments.ActionUpdate, deployment.Recreate: deployments.ActionRecreate,
-	deployment.Delete: deployments.ActionDelete, deployment.Bind: deployments.ActionBind,
+	deployment.Delete: deployments.ActionDelete, deployment.Bind: deployments.ActionBind, deployment.Move: deployments.ActionUpdate,
 }
 
 // change journals and makes one change.

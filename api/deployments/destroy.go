@@ -24,6 +24,41 @@ func (s *Service) serveDestroy(rw http.ResponseWriter, r *http.Request) error {
 	return api.WriteJSON(rw, http.StatusOK, report)
 }
 
+// Destroy takes a deployment away, with the rights of the principal called
+// actor: the resources that it made, and its files.
+func (s *Service) Destroy(ctx context.Context, ws int64, id, actor string) (*deployment.Report, error) {
+	c, end, err := s.callerNamed(ctx, ws, actor)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return s.destroyID(ctx, c, id, &deployment.Destroy{})
+}
+
+func (s *Service) serveDestroyID(rw http.ResponseWriter, r *http.Request) error {
+	in, err := decode[deployment.Destroy](r)
+	if err != nil {
+		return err
+	}
+	report, err := s.destroyID(context.WithoutCancel(r.Context()), s.caller(r), r.PathValue("id"), in)
+	if err != nil {
+		return err
+	}
+	return api.WriteJSON(rw, http.StatusOK, report)
+}
+
+func (s *Service) destroyID(ctx context.Context, c *caller, id string, in *deployment.Destroy) (*deployment.Report, error) {
+	d, err := s.store.Get(ctx, c.WorkspaceID, id)
+	if err != nil {
+		return nil, err
+	}
+	if d.RootPath == "" || d.DestroyedAt > 0 {
+		return nil, wherry.Errorf(wherry.CodeInvalidState, "deployment %s is not one that the server made, or was destroyed before", id)
+	}
+	in.RootPath = d.RootPath
+	return s.destroy(ctx, c, in)
+}
+
 // destroy takes away the resources that a deployment made, and its files.
 func (s *Service) destroy(ctx context.Context, c *caller, in *deployment.Destroy) (*deployment.Report, error) {
 	d, ok, err := s.store.AtRoot(ctx, c.WorkspaceID, in.RootPath)

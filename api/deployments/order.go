@@ -54,10 +54,20 @@ func selected(order []deployment.Resource, names []string) (list []deployment.Re
 	}
 	want := map[string]bool{}
 	for _, name := range names {
-		if !slices.ContainsFunc(order, func(r deployment.Resource) bool { return r.ID() == name }) {
-			return nil, wherry.Errorf(wherry.CodeInvalidParameter, "--select %s: the bundle has no such resource (name one as jobs.KEY)", name)
+		var found []string
+		for _, r := range order {
+			if r.ID() == name || r.Key == name {
+				found = append(found, r.ID())
+			}
 		}
-		want[name] = true
+		switch len(found) {
+		case 0:
+			return nil, wherry.Errorf(wherry.CodeInvalidParameter, "--select %s: the bundle has no such resource (name one by its key, or as jobs.KEY)", name)
+		case 1:
+			want[found[0]] = true
+		default:
+			return nil, wherry.Errorf(wherry.CodeInvalidParameter, "--select %s: the bundle has %s: name one of them", name, strings.Join(found, " and "))
+		}
 	}
 	for _, r := range slices.Backward(order) { // what is needed stands before who needs it
 		if !want[r.ID()] {

@@ -30,11 +30,13 @@ type plan struct {
 	wants      []deployment.Want // to be made
 	// renames are the new full names of catalogs and schemas by the old ones.
 	renames map[string]string
+	moved   map[string]string // former keys by the present ones
+	forget  []string          // former keys
 }
 
 // plan compares what is wanted with what is there. It changes nothing.
 func (s *Service) plan(ctx context.Context, c *caller, in *deployment.Request) (*plan, error) {
-	p := &plan{have: map[string]deployments.Resource{}, live: map[string]map[string]any{}, clusters: map[string]string{}, renames: map[string]string{}}
+	p := &plan{have: map[string]deployments.Resource{}, live: map[string]map[string]any{}, clusters: map[string]string{}, renames: map[string]string{}, moved: map[string]string{}}
 	var err error
 	if p.deployment, p.exists, err = s.store.AtRoot(ctx, c.WorkspaceID, in.RootPath); err != nil {
 		return nil, err
@@ -71,6 +73,7 @@ func (s *Service) plan(ctx context.Context, c *caller, in *deployment.Request) (
 			return nil, err
 		}
 	}
+	p.moves(in)
 	if err := p.changes(ctx, c, in); err != nil {
 		return nil, err
 	}
@@ -82,6 +85,7 @@ func (s *Service) plan(ctx context.Context, c *caller, in *deployment.Request) (
 	p.Changes = p.TreeDigest != p.deployment.TreeDigest || p.Source || len(p.Missing) > 0 || p.Version == 0 ||
 		slices.ContainsFunc(p.Resources, func(c deployment.Change) bool { return c.Action != deployment.Unchanged }) ||
 		slices.ContainsFunc(p.StandIns, func(s deployment.StandIn) bool { return s.New })
+	p.Format, p.Digests = 1, p.digests(in)
 	return p, nil
 }
 
@@ -204,6 +208,9 @@ func (p *plan) resource(ctx context.Context, c *caller, in *deployment.Request, 
 	}
 	if !ours {
 		change.Action = deployment.Bind
+	}
+	if change.MovedFrom = p.moved[r.ID()]; change.MovedFrom != "" && change.Action == deployment.Unchanged {
+		change.Action = deployment.Move
 	}
 	return change, nil
 }

@@ -17,7 +17,7 @@ import (
 // files, and with the resources that --select left as they were.
 func (w *work) snapshot(ctx context.Context) (string, error) {
 	in := *w.in
-	in.Files, in.Select, in.ForceLock = nil, nil, false
+	in.Files, in.Select, in.ForceLock, in.Expect = nil, nil, false, deployment.Digests{}
 	if len(w.in.Select) > 0 {
 		before, err := w.s.requestBefore(ctx, w.version.DeploymentID)
 		if err != nil {
@@ -113,7 +113,10 @@ func (s *Service) keepData(ctx context.Context, v deployments.Version, old *depl
 		return nil, err
 	}
 	for _, r := range now.Resources {
-		if deployment.HoldsData(r.Type) && !has(old, r.ID()) {
+		renamed := slices.ContainsFunc(old.Resources, func(o deployment.Resource) bool { // only its key is another one
+			return o.Type == r.Type && kinds[r.Type].name(o.Config) == kinds[r.Type].name(r.Config)
+		})
+		if deployment.HoldsData(r.Type) && !has(old, r.ID()) && !renamed {
 			old.Resources = append(old.Resources, r)
 			kept = append(kept, r.ID())
 		}

@@ -30,6 +30,9 @@ type Options struct {
 	ForceLock bool
 	// Select limits the deploy to these resources and what they refer to.
 	Select []string
+	// Plan is one that was made before: nothing else is done. It stands for
+	// Approve.
+	Plan *deployment.Plan
 	// Approve is asked before data is lost: resources that would be deleted or
 	// made anew. nil approves nothing.
 	Approve func(plan *deployment.Plan) bool
@@ -90,10 +93,15 @@ func Deploy(ctx context.Context, c *client.Client, b *bundle.Bundle, opts Option
 		return nil, err
 	}
 	report := &Report{Plan: plan, Report: &deployment.Report{DeploymentID: plan.DeploymentID, Version: plan.Version, TreeDigest: plan.TreeDigest, Resources: plan.Resources, StandIns: plan.StandIns}}
+	if opts.Plan != nil {
+		if err := p.expect(opts.Plan, plan); err != nil {
+			return nil, err
+		}
+	}
 	if !plan.Changes {
 		return report, p.standIns.supply(ctx, c, b.Root, &opts)
 	}
-	if loses(plan) && (opts.Approve == nil || !opts.Approve(plan)) {
+	if loses(plan) && opts.Plan == nil && (opts.Approve == nil || !opts.Approve(plan)) {
 		return nil, wherry.Errorf(wherry.CodeInvalidState, "not deployed: the plan deletes or makes anew what may hold data; read it with `bundle plan` and deploy with --auto-approve")
 	}
 	if report.Uploaded, report.Bytes, err = p.upload(ctx, c, plan.Missing, &opts); err != nil {
@@ -183,6 +191,7 @@ func prepare(ctx context.Context, b *bundle.Bundle, opts *Options) (*prepared, e
 	if err != nil {
 		return nil, err
 	}
+	files = slices.DeleteFunc(slices.Clone(files), func(f bundle.File) bool { return isPlan(f.Local) })
 	p := &prepared{contents: map[string]string{}}
 	if p.standIns, err = ReadStandIns(b.Root); err != nil {
 		return nil, err

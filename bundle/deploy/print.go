@@ -17,7 +17,7 @@ import (
 
 // signs stand before the changes of a plan.
 var signs = map[string]string{
-	deployment.Create: "+", deployment.Update: "~", deployment.Recreate: "±", deployment.Delete: "-", deployment.Bind: "=", deployment.Unchanged: " ",
+	deployment.Create: "+", deployment.Update: "~", deployment.Recreate: "±", deployment.Delete: "-", deployment.Bind: "=", deployment.Move: ">", deployment.Unchanged: " ",
 }
 
 // Print shows a plan, field by field.
@@ -60,6 +60,9 @@ func PrintChange(w io.Writer, c deployment.Change) {
 	line := fmt.Sprintf("%s %s: %s", signs[c.Action], c.Key, c.Action)
 	if c.Name != "" {
 		line += fmt.Sprintf(" %q", c.Name)
+	}
+	if c.MovedFrom != "" {
+		line += fmt.Sprintf(" (was %s, and keeps its id)", c.MovedFrom)
 	}
 	fmt.Fprintln(w, line)
 	for _, f := range c.Fields {

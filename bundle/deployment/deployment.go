@@ -43,6 +43,15 @@ type Request struct {
 	// they refer to; nothing is deleted then. Empty is all.
 	Select    []string `json:"select,omitempty"`
 	ForceLock bool     `json:"force_lock,omitempty"`
+	// Expect refuses to do anything but what a plan said; the zero Expect is
+	// whatever is to be done.
+	Expect Digests `json:"expect"`
+}
+
+// Digests tell whether a plan still holds.
+type Digests struct {
+	Want string `json:"want,omitempty"` // of the bundle
+	Plan string `json:"plan,omitempty"` // of what would be done, and so of what is live
 }
 
 // File is one file, by content.
@@ -85,6 +94,9 @@ type Want struct {
 
 // Plan says what a deploy would do.
 type Plan struct {
+	// Format is 1. It stands first in a plan that is written to a file, so that
+	// a deploy can tell it from the project's own files.
+	Format       int    `json:"wherry_plan"`
 	DeploymentID string `json:"deployment_id,omitempty"`
 	// Version is the version that is live, 0 for none.
 	Version   int64    `json:"version"`
@@ -100,8 +112,9 @@ type Plan struct {
 	Missing    []string  `json:"missing,omitempty"` // contents that the server lacks, by sha256
 	StandIns   []StandIn `json:"stand_ins,omitempty"`
 	// Source tells that only the commit differs from what is live.
-	Source  bool `json:"source_changed,omitempty"`
-	Changes bool `json:"changes"` // whether there is anything to do
+	Source  bool    `json:"source_changed,omitempty"`
+	Changes bool    `json:"changes"` // whether there is anything to do
+	Digests Digests `json:"digests"`
 }
 
 // StandIn is something that the deploy makes, or made, because the bundle
@@ -120,6 +133,7 @@ const (
 	Recreate  = "recreate"
 	Delete    = "delete"
 	Bind      = "bind" // it is there already, and becomes part of the deployment
+	Move      = "move" // only its key is another one
 	Unchanged = "unchanged"
 )
 
@@ -131,6 +145,8 @@ type Change struct {
 	Name   string  `json:"name,omitempty"`
 	Fields []Field `json:"fields,omitempty"`
 	At     string  `json:"at,omitempty"`
+	// MovedFrom is the key that the resource had before.
+	MovedFrom string `json:"moved_from,omitempty"`
 }
 
 // Field is one field that changes; a missing side is nil.
@@ -256,4 +272,21 @@ func HoldsData(kind string) bool {
 func (c Change) Loses() bool {
 	kind, rest, _ := strings.Cut(c.Key, ".")
 	return (c.Action == Delete || c.Action == Recreate) && HoldsData(kind) && !strings.Contains(rest, ".")
+}
+
+// Binding ties a key of a bundle to a resource that exists, or unties it.
+type Binding struct {
+	RootPath string `json:"root_path"`
+	FilePath string `json:"file_path,omitempty"`
+	Bundle   string `json:"bundle,omitempty"`
+	Target   string `json:"target,omitempty"`
+	Mode     string `json:"mode,omitempty"`
+	Type     string `json:"type"` // "jobs"
+	Key      string `json:"key"`
+	ID       string `json:"id,omitempty"` // of the resource, to bind
+}
+
+// Existing is a resource as its API gives it, in the shape of a create request.
+type Existing struct {
+	Config map[string]any `json:"config"`
 }

@@ -187,3 +187,51 @@ func or(s, other string) string {
 	}
 	return s
 }
+
+// Prune returns what of a plain document a bundle can say: keys that the type
+// does not have are left out, and values that say nothing.
+func Prune(doc any, typ string) any {
+	switch doc := doc.(type) {
+	case map[string]any:
+		kept := map[string]any{}
+		for name, value := range doc {
+			inner := "any"
+			if keys, ok := Types()[typ]; ok {
+				key, known := keys[name]
+				if !known {
+					continue
+				}
+				inner = key.Type
+			} else if after, ok := strings.CutPrefix(typ, "map[]"); ok {
+				inner = after
+			}
+			if value = Prune(value, inner); value != nil {
+				kept[name] = value
+			}
+		}
+		if len(kept) > 0 {
+			return kept
+		}
+		return nil
+	case []any:
+		kept := []any{}
+		for _, item := range doc {
+			if item = Prune(item, strings.TrimPrefix(typ, "[]")); item != nil {
+				kept = append(kept, item)
+			}
+		}
+		if len(kept) > 0 {
+			return kept
+		}
+		return nil
+	case string:
+		if doc == "" {
+			return nil
+		}
+	case float64:
+		if typ == "int" {
+			return int64(doc)
+		}
+	}
+	return doc
+}

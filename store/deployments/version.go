@@ -274,6 +274,8 @@ type Done struct {
 	// Deletes are the keys of resources to be deleted once this is stored: see
 	// Doomed.
 	Deletes []string
+	// Forget are keys that resources had before, whose rows go.
+	Forget []string
 	// Request is what Restorable returns later, "" for nothing.
 	Request   string
 	RunID     int64 // of the caller, for the event
@@ -288,6 +290,11 @@ func (s *Store) Succeed(ctx context.Context, v Version, actor string, done Done)
 	return s.db.Write(ctx, func(tx *store.Tx) error {
 		if err := complete(tx, v, ReasonSuccess, actor, StatusActive); err != nil {
 			return err
+		}
+		for _, key := range done.Forget {
+			if _, err := tx.Exec(`DELETE FROM deployment_resource WHERE deployment_id = $1 AND key = $2`, v.DeploymentID, key); err != nil {
+				return err
+			}
 		}
 		for _, r := range done.Upserts {
 			r.DeploymentID, r.Version = v.DeploymentID, v.Version
