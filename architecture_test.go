@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"terraform"},
 	{"egress", "task", "workflow/local", "bundle", "bundle/run", "client/signin"},
 	{"agent", "api", "trace", "notify", "bundle/deploy"},
-	{"cluster", "scheduler", "trigger", "verification", "trace/rows", "cicd/git"},
+	{"cluster", "scheduler", "trigger", "verification", "trace/rows", "trace/provenance", "cicd/git"},
 	{"api/..."},
 	{"ui"},
 	{"server"},

@@ -64,7 +64,7 @@ func traceCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.AddCommand(table, commit)
+	c.AddCommand(table, commit, provenanceCommand(&dir), verifyCommand(&dir))
 	return c
 }
 

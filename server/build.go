@@ -41,6 +41,7 @@ import (
 	verifications "github.com/wherry-ml/wherry/store/verification"
 	"github.com/wherry-ml/wherry/store/workspace"
 	"github.com/wherry-ml/wherry/trace"
+	"github.com/wherry-ml/wherry/trace/provenance"
 	"github.com/wherry-ml/wherry/trigger"
 	"github.com/wherry-ml/wherry/ui"
 	"github.com/wherry-ml/wherry/verification"
@@ -245,7 +246,11 @@ func (b *builder) packages(context.Context) error {
 // history: what came of what.
 func (b *builder) history(context.Context) error {
 	b.tracer = trace.New(b.db, tables(b.catalogs, b.cfg.State))
-	b.add(b.tracer.Run, traceapi.New(b.tracer, graph.New(b.db)).Routes()...)
+	key, err := provenance.OpenKey(b.cfg.State.Keys())
+	if err != nil {
+		return err
+	}
+	b.add(b.tracer.Run, traceapi.New(b.tracer, graph.New(b.db), key).Routes()...)
 	return nil
 }
 

@@ -11,22 +11,28 @@ import (
 	"github.com/wherry-ml/wherry/api"
 	graph "github.com/wherry-ml/wherry/store/trace"
 	"github.com/wherry-ml/wherry/trace"
+	"github.com/wherry-ml/wherry/trace/provenance"
 )
 
 // API serves the routes.
 type API struct {
 	trace *trace.Service
 	store *graph.Store
+	key   *provenance.Key // signs provenance
 }
 
 // New returns the API.
-func New(service *trace.Service, store *graph.Store) *API { return &API{service, store} }
+func New(service *trace.Service, store *graph.Store, key *provenance.Key) *API {
+	return &API{service, store, key}
+}
 
 // Routes is the API's part of the route table.
 func (a *API) Routes() []api.Route {
 	return []api.Route{
 		{Method: "GET", Path: "/api/wherry/trace", Permission: api.Read, Handler: api.JSON(a.walk), Summary: "What a node came of, or what came of it"},
 		{Method: "GET", Path: "/api/wherry/trace/origins", Permission: api.Read, Handler: api.JSON(a.origins), Summary: "The commits that wrote a file of a table"},
+		{Method: "GET", Path: "/api/wherry/provenance", Permission: api.Read, Handler: api.Raw(a.provenance), Summary: "Signed SLSA provenance of a deployment or a model version"},
+		{Method: "GET", Path: "/api/wherry/provenance/key", Permission: api.SignedIn, Handler: api.Raw(a.publicKey), Summary: "The public key of provenance, in PEM"},
 		{Method: "POST", Path: "/api/wherry/lineage", Permission: api.Own, Handler: api.JSON(a.lineage), Summary: "What a query of a task read and wrote"},
 	}
 }

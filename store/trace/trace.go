@@ -121,6 +121,20 @@ func node(tx *store.Tx, ws int64, ref Ref) (*Node, error) {
 	return n, err
 }
 
+// Newest returns the node of a kind that came last of those whose key begins
+// with prefix.
+func (s *Store) Newest(ctx context.Context, ws int64, kind, prefix string) (r Ref, ok bool, err error) {
+	r.Kind = kind
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Row(`SELECT key FROM trace_node WHERE workspace_id = $1 AND kind = $2 AND key >= $3 AND key < $4 ORDER BY at DESC, key DESC LIMIT 1`,
+			ws, kind, prefix, prefix+"\uffff").Scan(&r.Key)
+	})
+	if errors.Is(err, store.ErrNoRows) {
+		return r, false, nil
+	}
+	return r, err == nil, err
+}
+
 // Find returns the nodes of a kind whose key begins with prefix, at most ten:
 // a commit may be named by the first digits of its sha.
 func (s *Store) Find(ctx context.Context, ws int64, kind, prefix string) (found []Ref, err error) {
