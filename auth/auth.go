@@ -100,7 +100,8 @@ func (s *Service) Authenticate(r *http.Request) (wherry.Identity, error) {
 
 func bearer(r *http.Request) string {
 	h := r.Header.Get("Authorization")
-	if scheme, value, ok := strings.Cut(h, " "); ok && strings.EqualFold(scheme, "bearer") {
+	// "token" is what GitHub's clients say.
+	if scheme, value, ok := strings.Cut(h, " "); ok && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "token")) {
 		return strings.TrimSpace(value)
 	}
 	if _, password, ok := r.BasicAuth(); ok {

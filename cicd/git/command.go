@@ -18,7 +18,7 @@ import (
 // own configuration says. Large blobs are streamed, so that a push of any size
 // takes little memory; and each push stays one pack, which is one file to sync.
 var settings = []string{
-	"core.bigFileThreshold=16m", "pack.threads=1", "pack.windowMemory=64m", "core.packedGitLimit=256m",
+	"core.bigFileThreshold=16m", "pack.threads=1", "pack.windowMemory=64m", "core.packedGitLimit=64m", "core.packedGitWindowSize=16m",
 	"receive.fsckObjects=true", "receive.unpackLimit=1", "receive.autogc=false", "receive.denyCurrentBranch=ignore", "receive.denyDeleteCurrent=ignore",
 	"receive.hideRefs=refs/pull", "uploadpack.allowFilter=true", "uploadpack.allowAnySHA1InWant=true",
 	"gc.autoDetach=false", "maintenance.auto=false", "core.fsync=all",

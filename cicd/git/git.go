@@ -164,6 +164,7 @@ func (s *Service) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return s.loop(ctx, s.followMirrors) })
 	g.Go(func() error { return s.loop(ctx, s.sendReports) })
+	g.Go(func() error { return ended(ctx, s.tidy(ctx)) })
 	return g.Wait()
 }
 
@@ -178,6 +179,29 @@ func (s *Service) settleAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// tidy lets git pack together what pushes left, every hour, where it is much.
+// What no ref leads to stays for two weeks, git's own rule.
+func (s *Service) tidy(ctx context.Context) error {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		repos, err := s.store.Repos(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range repos {
+			if _, err := s.output(ctx, s.dir(r), "gc", "--auto", "--quiet"); err != nil && ctx.Err() == nil {
+				slog.Warn("tidy a repository", "repo", r.Name, "err", err)
+			}
+		}
+	}
 }
 
 // loop makes passes whenever the store tells of a change, and when the last pass

@@ -10,10 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/server"
 	"github.com/wherry-ml/wherry/server/servertest"
 	"github.com/wherry-ml/wherry/store"
@@ -312,14 +317,23 @@ func TestBigPush(t *testing.T) {
 	write("a.bin", 120)
 	write("b.bin", 80)
 	s.run(dir, "commit", "-q", "-m", "large")
-	s.run(dir, "-c", "pack.compression=0", "push", "-q", "origin", "main")
+	// The pusher's own programs are as modest as the server's, to be measured with them.
+	modest := []string{"-c", "pack.compression=0", "-c", "core.bigFileThreshold=1m", "-c", "core.packedGitLimit=64m", "-c", "core.packedGitWindowSize=16m"}
+	s.run(dir, append(modest, "push", "-q", "origin", "main")...)
 	s.consistent("big")
+	var used syscall.Rusage // the largest of all programs of git, here and of the server
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &used); err != nil {
+		t.Fatal(err)
+	}
+	if mb := used.Maxrss >> 10; runtime.GOOS == "linux" && mb > 150 {
+		t.Errorf("a program of git took %d MB of memory", mb)
+	}
 	to := filepath.Join(t.TempDir(), "clone")
-	s.run(s.root, "clone", "-q", s.url("big"), to)
+	s.run(s.root, append(modest, "clone", "-q", s.url("big"), to)...)
 	if got, want := s.sha(to, "HEAD:b.bin"), s.sha(dir, "HEAD:b.bin"); got != want {
 		t.Errorf("the blob is %s, want %s", got, want)
 	}
-	if out := s.run(to, "status", "--porcelain"); out != "" {
+	if out := s.run(to, append(modest, "status", "--porcelain")...); out != "" {
 		t.Errorf("the clone's files differ:\n%s", out)
 	}
 }
@@ -444,4 +458,20 @@ func TestQueue(t *testing.T) {
 	if rest, err := st.Pending(t.Context(), 10); err != nil || len(rest) != 1 || rest[0].ID != list[1].ID {
 		t.Errorf("%v %+v", err, rest)
 	}
+}
+
+// user adds someone who is no admin and returns a token of theirs.
+func (s *site) user(name string) (token string) {
+	s.Helper()
+	err := s.open().Write(s.Context(), func(tx *store.Tx) error {
+		p, err := auth.CreateUser(tx, name, "", false)
+		if err == nil {
+			_, token, err = auth.IssueToken(tx, wherry.DefaultWorkspace, p.ID, 0, "test", time.Hour)
+		}
+		return err
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return token
 }

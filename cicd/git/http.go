@@ -39,7 +39,7 @@ var lfsErrors = api.Family{Name: "git-lfs", Page: func(w http.ResponseWriter, _ 
 
 // Routes returns the routes of git's own protocol and of our API.
 func (s *Service) Routes() []api.Route {
-	return append(s.pullRoutes(), []api.Route{
+	return append(append(s.pullRoutes(), s.githubRoutes()...), []api.Route{
 		{Method: "GET", Path: "/git/{repo}/info/refs", Permission: api.SignedIn, Family: forGit, Summary: "Git: the refs of a repository", Handler: api.Raw(s.advertise)},
 		{Method: "POST", Path: "/git/{repo}/git-upload-pack", Permission: api.SignedIn, Family: forGit, Summary: "Git: fetch", Handler: api.Raw(s.fetch)},
 		{Method: "POST", Path: "/git/{repo}/git-receive-pack", Permission: api.SignedIn, Family: forGit, Summary: "Git: push", Handler: api.Raw(s.push)},

@@ -1,0 +1,164 @@
+package git_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wherry-ml/wherry/store"
+	gitstore "github.com/wherry-ml/wherry/store/git"
+)
+
+// github makes a call as octokit does.
+func (s *site) github(method, path, body string) (int, string) {
+	s.Helper()
+	r, err := http.NewRequestWithContext(s.Context(), method, s.URL+"/api/v3/repos/wherry/app"+path, strings.NewReader(body))
+	if err != nil {
+		s.Fatal(err)
+	}
+	r.Header.Set("Authorization", "token "+s.Token)
+	r.Header.Set("Accept", "application/vnd.github.v3+json")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// TestGitHubAPI: the calls that workflows make of GitHub's API.
+func TestGitHubAPI(t *testing.T) {
+	s := newSite(t, nil)
+	dir := s.work("app")
+	s.run(dir, "push", "-q", "origin", "main")
+	s.run(dir, "checkout", "-q", "-b", "topic")
+	sha := s.commit(dir, "b.txt", "b")
+	s.run(dir, "push", "-q", "origin", "topic")
+	s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"head": "topic"}, nil)
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		says               string
+	}{
+		{"POST", "/statuses/" + sha, `{"state":"success","context":"ci","target_url":"` + s.URL + `/ci/1"}`, 201, `"context":"ci"`},
+		{"POST", "/statuses/" + sha, `{"state":"pending","context":"lint"}`, 201, `"state":"pending"`},
+		{"POST", "/statuses/" + sha, `{"state":"green"}`, 422, `"message":"state must be`},
+		{"POST", "/statuses/" + strings.Repeat("0", 40), `{"state":"success"}`, 404, "no commit"},
+		{"GET", "/commits/topic/status", "", 200, `"state":"pending","sha":"` + sha},
+		{"GET", "/commits/" + sha + "/statuses", "", 200, `"target_url":"` + s.URL + `/ci/1"`},
+		{"GET", "/pulls?head=wherry:topic", "", 200, `[{"number":1,"state":"open"`},
+		{"GET", "/pulls?head=wherry:other", "", 200, `[]`},
+		{"GET", "/pulls/1", "", 200, `"mergeable":true`},
+		{"POST", "/issues/1/comments", `{"body":"12 tests passed"}`, 201, `"id":1`},
+		{"POST", "/issues/9/comments", `{"body":"x"}`, 404, "no pull request 9"},
+		{"PATCH", "/issues/comments/1", `{"body":"13 tests passed"}`, 200, `13 tests`},
+		{"GET", "/issues/1/comments", "", 200, `[{"id":1,"body":"13 tests passed","user":{"login":"admin@localhost"}`},
+		{"DELETE", "/issues/comments/1", "", 204, ""},
+		{"DELETE", "/issues/comments/1", "", 404, "no comment 1"},
+		{"GET", "/releases", "", 501, `not supported by wherry`},
+	} {
+		status, body := s.github(c.method, c.path, c.body)
+		if status != c.status || !strings.Contains(body, c.says) {
+			t.Errorf("%s %s %s: %d %s, want %d %q", c.method, c.path, c.body, status, body, c.status, c.says)
+		}
+	}
+}
+
+// TestHostileTree: paths that lead out of a checkout are refused with git's own
+// reason; a link out of the tree and a submodule are stored as they are, and
+// nothing of the server's is written or read for them.
+func TestHostileTree(t *testing.T) {
+	s := newSite(t, nil)
+	dir := s.work("odd")
+	s.run(dir, "push", "-q", "origin", "main")
+	blob := strings.TrimSpace(s.run(dir, "hash-object", "-w", "README.md"))
+	tree := func(mode, kind, sha, name string) string {
+		file := filepath.Join(t.TempDir(), "tree")
+		if err := os.WriteFile(file, fmt.Appendf(nil, "%s %s %s\t%s\n", mode, kind, sha, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(s.run(dir, "-c", "alias.mk=!git mktree --missing < '"+file+"'", "mk"))
+	}
+	commit := func(tree string) string {
+		return strings.TrimSpace(s.run(dir, "commit-tree", tree, "-m", "odd", "-p", "main"))
+	}
+	for name, reason := range map[string]string{".git": "hasDotgit", "..": "hasDotdot", ".": "hasDot", ".GIT": "hasDotgit"} {
+		s.refused(dir, []string{reason, "unpack failed"}, "push", "origin", commit(tree("100644", "blob", blob, name))+":refs/heads/bad")
+	}
+	long := strings.Repeat("x", 250) + " \"odd\" 'name' ; $(touch pwned) *?"
+	link := filepath.Join(s.root, "target")
+	if err := os.WriteFile(link, []byte("/etc/passwd"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	target := strings.TrimSpace(s.run(dir, "hash-object", "-w", link))
+	for i, c := range []string{
+		commit(tree("100644", "blob", blob, long)),
+		commit(tree("120000", "blob", target, "out")),
+		commit(tree("160000", "commit", strings.Repeat("1", 40), "module")),
+	} {
+		s.run(dir, "push", "-q", "origin", fmt.Sprintf("%s:refs/heads/good-%d", c, i))
+	}
+	for _, ref := range []string{"refs/heads/$(touch x)", "refs/heads/ä;rm -rf", "refs/heads/-x"} {
+		out, err := s.try(dir, "push", "-q", "origin", "main:"+ref)
+		if err != nil && !strings.Contains(out, "invalid refspec") && !strings.Contains(out, "funny refname") {
+			t.Errorf("%s: %v %s", ref, err, out)
+		}
+	}
+	for _, path := range []string{"/git/..%2f..%2fodd.git/info/refs?service=git-upload-pack", "/git/.hooks/info/refs?service=git-upload-pack", "/git/.empty.git/info/refs?service=git-upload-pack", "/git/odd.git/info/refs?service=git-shell"} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("git", s.Token)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+	s.consistent("odd")
+	bare := s.State.Path("repos", "odd.git")
+	for _, name := range []string{"hooks", "README.md", "out", "module"} {
+		if _, err := os.Lstat(filepath.Join(bare, name)); err == nil {
+			t.Errorf("the bare repository has %s", name)
+		}
+	}
+}
+
+// TestWhoMayPush: who is no admin uses the repositories that they made, and no
+// others.
+func TestWhoMayPush(t *testing.T) {
+	s := newSite(t, nil)
+	dir := s.work("theirs")
+	s.run(dir, "push", "-q", "origin", "main")
+	token := s.user("eve@example.com")
+	s.refused(s.root, []string{"remote: eve@example.com may not use the repository theirs"}, "ls-remote", s.urlAs("theirs", token))
+	s.refused(dir, []string{"remote: there is no repository \"new\""}, "push", s.urlAs("new", token), "main")
+	db := s.open()
+	own, err := gitstore.New(db).Repo(t.Context(), "theirs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Write(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE git_repo SET creator = 'eve@example.com' WHERE id = $1`, own.ID)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run(dir, "push", "-q", s.urlAs("theirs", token), "main:topic")
+	if list := s.pushes("theirs"); list[len(list)-1].Actor != "eve@example.com" {
+		t.Errorf("%+v", list)
+	}
+}
