@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,9 @@ func upCommand() *cobra.Command {
 			if cfg.Notify.Mail, err = post.mail(); err != nil {
 				return &ExitError{Code: 2, Message: err.Error()}
 			}
+			if cfg.PublicURL, err = publicURL(cfg.PublicURL); err != nil {
+				return err
+			}
 			cfg.Ready = func(i server.Info) {
 				fmt.Fprintf(c.OutOrStdout(), "wherry serves %s, storage %s\nadmin token: %s\n", i.URL, i.StorageURL, st.Path("admin-token"))
 			}
@@ -44,6 +48,7 @@ func upCommand() *cobra.Command {
 	c.Flags().StringVar(&post.server, "smtp", os.Getenv("WHERRY_SMTP"), "server for e-mail: smtp://user@host:587 (?tls=opportunistic or none if it has no TLS) or smtps://user@host:465; the password is in WHERRY_SMTP_PASSWORD (default: $WHERRY_SMTP)")
 	c.Flags().StringVar(&post.passwordFile, "smtp-password-file", "", "file with the password for --smtp")
 	c.Flags().StringVar(&post.from, "smtp-from", os.Getenv("WHERRY_SMTP_FROM"), "address that e-mail comes from (default: $WHERRY_SMTP_FROM)")
+	c.Flags().StringVar(&cfg.PublicURL, "public-url", "", "address that people reach this server by, for links in notifications (default: the one that it listens on)")
 	c.Flags().StringSliceVar(&cfg.Notify.AllowHosts, "allow-webhook-host", nil, "host, or host:port, that webhooks may reach although its address is not public; may be given several times")
 	c.Flags().StringVar(&cfg.Notify.PagerDuty, "pagerduty-url", "", "PagerDuty's Events API (default: https://events.pagerduty.com; in the EU https://events.eu.pagerduty.com)")
 	c.Flags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
@@ -67,6 +72,18 @@ func (f mailFlags) mail() (*notify.Mail, error) {
 		password = strings.TrimSpace(string(b))
 	}
 	return notify.ParseMail(f.server, password, f.from)
+}
+
+// publicURL checks an address that paths are put behind.
+func publicURL(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", &ExitError{Code: 2, Message: "--public-url is http://HOST or https://HOST, with a port or path if there is one"}
+	}
+	return strings.TrimSuffix(text, "/"), nil
 }
 
 // stateDir makes the value of --state absolute, or gives the default.

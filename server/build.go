@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -224,7 +225,7 @@ func (b *builder) notices(context.Context) error {
 	if err != nil {
 		return err
 	}
-	sender := notify.New(notify.Config{Options: b.cfg.Notify, Store: b.outbox, Key: key, Epoch: b.epoch, URL: b.info.URL})
+	sender := notify.New(notify.Config{Options: b.cfg.Notify, Store: b.outbox, Key: key, Epoch: b.epoch, URL: cmp.Or(b.cfg.PublicURL, b.info.URL)})
 	b.add(sender.Run, notifyapi.New(b.outbox, key).Routes()...)
 	return nil
 }

@@ -43,8 +43,10 @@ type Config struct {
 	// Plain asks for boxes without namespaces: for tests.
 	Plain bool
 	Ready func(Info)
-	// Notify is how notifications go out.
-	Notify notify.Options
+	// Notify is how notifications go out, PublicURL the address that their
+	// links lead to; "" is the server's own.
+	Notify    notify.Options
+	PublicURL string
 	// Compute runs attempts in the place of this machine's clusters: for tests
 	// of what is around them. nil is the clusters.
 	Compute func(*jobs.Store) scheduler.Compute
