@@ -45,6 +45,9 @@ func (g *graphCall) listApplications() error {
 	docs := []Document{}
 	for _, o := range all {
 		doc, err := g.application(o)
+		if wherry.CodeOf(err) == wherry.CodeDoesNotExist {
+			continue // its principal was removed by SCIM
+		}
 		if err != nil {
 			return err
 		}

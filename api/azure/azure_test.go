@@ -332,6 +332,8 @@ func TestErrors(t *testing.T) {
 		{400, "InvalidRequestContent", "PUT", group + v, `[`},
 		{400, "AccountNameInvalid", "PUT", group + "/providers/Microsoft.Storage/storageAccounts/Not_Valid" + v, `{"location":"westeurope"}`},
 		{409, "InvalidResourceLocation", "PUT", account + v, `{"location":"eastus"}`},
+		{400, "InvalidResourceName", "PUT", group + "/providers/Microsoft.Databricks/workspaces/a%20b" + v, `{"location":"westeurope"}`},
+		{400, "InvalidScope", "PUT", group + "/../other/providers/Microsoft.Authorization/roleAssignments/" + auth.NewGUID() + v, `{"properties":{"principalId":"` + s.admin.object + `","roleDefinitionId":"/x/acdd72a7-3385-48ef-bd42-f606fba81ae7"}}`},
 		{501, "NotImplemented", "POST", account + "/failover" + v, ""},
 		{404, "RoleDefinitionDoesNotExist", "PUT", group + "/providers/Microsoft.Authorization/roleAssignments/" + auth.NewGUID() + v, `{"properties":{"principalId":"` + s.admin.object + `","roleDefinitionId":"x"}}`},
 		{400, "PrincipalNotFound", "PUT", group + "/providers/Microsoft.Authorization/roleAssignments/" + auth.NewGUID() + v, `{"properties":{"principalId":"` + s.admin.client + `","roleDefinitionId":"/x/acdd72a7-3385-48ef-bd42-f606fba81ae7"}}`},

@@ -157,13 +157,13 @@ func (g *graphCall) deleteObject() error {
 	}
 	if o.Kind == azure.KindApplication {
 		p, err := auth.PrincipalByID(g.tx, wherry.KindServicePrincipal, o.PrincipalID)
-		if err != nil {
-			return err
+		if err == nil {
+			err = azure.DropObject(g.tx, azure.Object{ID: auth.ObjectID(p), Kind: azure.KindServicePrincipal}, g.by())
 		}
-		if err := azure.DropObject(g.tx, azure.Object{ID: auth.ObjectID(p), Kind: azure.KindServicePrincipal}, g.by()); err != nil {
-			return err
+		if err == nil {
+			err = auth.RemovePrincipal(g.tx, p)
 		}
-		if err := auth.RemovePrincipal(g.tx, p); err != nil {
+		if err != nil && wherry.CodeOf(err) != wherry.CodeDoesNotExist { // SCIM may have removed it
 			return err
 		}
 	}

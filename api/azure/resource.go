@@ -3,6 +3,7 @@ package azure
 import (
 	"maps"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -151,10 +152,16 @@ func (s *Service) parentExists(c *call, t target) error {
 	return nil
 }
 
+// resourceName is what every resource's name must be; some types are stricter.
+var resourceName = regexp.MustCompile(`^[-\w.()]{1,128}$`)
+
 func (s *Service) putResource(c *call, t target, k *kind, id string) error {
 	in, err := c.body()
 	if err != nil {
 		return err
+	}
+	if name := t.names[len(t.names)-1]; !resourceName.MatchString(name) {
+		return badRequest("InvalidResourceName", "The resource name '"+name+"' is invalid: 1 to 128 letters, digits, and . _ - ( ).")
 	}
 	patch := c.r.Method == http.MethodPatch
 	r, created, err := s.store.Put(c.ctx(), id, c.by(), func(tx *store.Tx, old *azure.Resource) (azure.Resource, error) {

@@ -218,6 +218,9 @@ func (s *Service) scopeExists(c *call, t target, scope string) error {
 	if err != nil || scope == "" {
 		return err
 	}
+	if len(on.rest) > 0 {
+		return badRequest("InvalidScope", "The scope '"+scope+"' is not valid: it is a subscription, a resource group or a resource.")
+	}
 	if on.group == "" {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,6 +19,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/storage/armstorage"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azdatalake"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azdatalake/service"
+	"github.com/databricks/databricks-sdk-go"
+	"github.com/databricks/databricks-sdk-go/service/iam"
 
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/egress"
@@ -94,6 +97,32 @@ func TestGoSDK(t *testing.T) {
 	if _, err := client.GetProperties(ctx, "rg-mlops", "samlops123", nil); status(err) != http.StatusNotFound {
 		t.Errorf("a deleted account: %v", err)
 	}
+}
+
+// TestDatabricksSDK: the SDK finds a workspace by its resource id, and signs in to
+// it as a service principal that has Contributor on it.
+func TestDatabricksSDK(t *testing.T) {
+	s := newSite(t)
+	admin := s.group()
+	host, id := s.workspace(admin, "blue")
+	robot := s.principal("robot", false)
+	resource := group + "/providers/Microsoft.Databricks/workspaces/blue"
+	s.assign(admin, resource, "Contributor", robot.object)
+	w, err := databricks.NewWorkspaceClient(&databricks.Config{
+		AzureResourceID: resource, AzureTenantID: tenant, AzureClientID: robot.client, AzureClientSecret: robot.secret, AuthType: "azure-client-secret", HTTPTransport: s.http.Transport, HTTPTimeoutSeconds: 60,
+	})
+	must(t, err)
+	me, err := w.CurrentUser.Me(t.Context(), iam.MeRequest{})
+	must(t, err)
+	if me.UserName != robot.client || w.Config.Host != host {
+		t.Errorf("%s at %s", me.UserName, w.Config.Host)
+	}
+	number, err := w.CurrentWorkspaceID(t.Context())
+	must(t, err)
+	if strconv.FormatInt(number, 10) != id {
+		t.Errorf("workspace %d, made %s", number, id)
+	}
+	must(t, w.Workspace.MkdirsByPath(t.Context(), "/Shared/made"))
 }
 
 // lists makes a request that a key signs.

@@ -105,7 +105,7 @@ func TestLeaseGo(t *testing.T) {
 	}
 	_, err = b.UploadBuffer(ctx, []byte("fifth"), nil)
 	refused("while it breaks", err, http.StatusPreconditionFailed, "LeaseIdMissing")
-	broken, err = other.BreakLease(ctx, &sdk.BlobBreakOptions{BreakPeriod: to.Ptr(int32(0))})
+	_, err = other.BreakLease(ctx, &sdk.BlobBreakOptions{BreakPeriod: to.Ptr(int32(0))})
 	must(t, err)
 	_, err = b.UploadBuffer(ctx, []byte("fifth"), nil)
 	must(t, err)

@@ -10,6 +10,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -149,8 +150,11 @@ func (s *Service) dispatch(w http.ResponseWriter, r *http.Request, q *request) e
 		if q.method == http.MethodGet && (query.Get("comp") == "list" || query.Get("resource") == "account") {
 			return s.listContainers(w, r, q)
 		}
+		if query.Get("comp") == "properties" && (q.method == http.MethodGet || q.method == http.MethodHead) {
+			return s.accountProperties(w, query.Get("restype"))
+		}
 		if query.Get("comp") == "properties" {
-			return s.accountProperties(w, q)
+			return unsupported("changes of the service's properties")
 		}
 		return badRequest("InvalidUri", "no such operation on an account")
 	case q.path == "" && (query.Get("resource") == "filesystem" || query.Get("restype") == "container"):
@@ -162,12 +166,31 @@ func (s *Service) dispatch(w http.ResponseWriter, r *http.Request, q *request) e
 	}
 }
 
-func (s *Service) accountProperties(w http.ResponseWriter, q *request) error {
-	w.Header().Set("x-ms-sku-name", "Standard_LRS")
-	w.Header().Set("x-ms-account-kind", "StorageV2")
-	w.Header().Set("x-ms-is-hns-enabled", "true")
-	w.WriteHeader(http.StatusOK)
-	return nil
+// accountProperties tells what the account is, or what its Blob service does:
+// azurerm reads the latter of every account.
+func (s *Service) accountProperties(w http.ResponseWriter, of string) error {
+	h := w.Header()
+	h.Set("x-ms-sku-name", "Standard_LRS")
+	h.Set("x-ms-account-kind", "StorageV2")
+	h.Set("x-ms-is-hns-enabled", "true")
+	if of != "service" {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	type off struct{ Enabled bool }
+	type traced struct {
+		Version             string
+		Delete, Read, Write bool
+		RetentionPolicy     off
+	}
+	return writeXML(w, struct {
+		XMLName               xml.Name `xml:"StorageServiceProperties"`
+		Logging               traced
+		Cors                  struct{}
+		DefaultServiceVersion string
+		DeleteRetentionPolicy off
+		StaticWebsite         off
+	}{Logging: traced{Version: "1.0"}, DefaultServiceVersion: "2023-11-03"})
 }
 
 func httpTime(t time.Time) string { return t.UTC().Format(http.TimeFormat) }

@@ -153,6 +153,11 @@ func TestBlobGo(t *testing.T) {
 	if status(err) != http.StatusConflict {
 		t.Errorf("a second put with If-None-Match: * gave %v", err)
 	}
+	_, err = c.ServiceClient().GetProperties(ctx, nil)
+	must(t, err)
+	if _, err := c.ServiceClient().SetProperties(ctx, nil); status(err) != http.StatusNotImplemented {
+		t.Errorf("a change of the service's properties gave %v", err)
+	}
 	pager := c.NewListBlobsFlatPager("box", nil)
 	page, err := pager.NextPage(ctx)
 	must(t, err)
