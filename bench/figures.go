@@ -15,6 +15,7 @@ import (
 	"github.com/wherry-ml/wherry/client"
 	"github.com/wherry-ml/wherry/demo"
 	"github.com/wherry-ml/wherry/examples"
+	"github.com/wherry-ml/wherry/state"
 )
 
 // coldStart measures from the start of the process to the first good answer:
@@ -268,6 +269,37 @@ func (b *bench) deploys(ctx context.Context) error {
 		return err
 	}
 	b.print("no-op bundle deploy of examples/flights", "ms", 200, again...)
+	return b.deployFiles(ctx, dir)
+}
+
+// deployedFiles is how many files a deploy of many changed files has.
+const deployedFiles = 200
+
+// deployFiles measures deploys of a bundle in which every file changed.
+func (b *bench) deployFiles(ctx context.Context, dir state.Dir) error {
+	project := filepath.Join(b.dir, "files")
+	if err := os.MkdirAll(filepath.Join(project, "src"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(project, "databricks.yml"), []byte("bundle: {name: files}\n"), 0o644); err != nil {
+		return err
+	}
+	var values []float64
+	for round := range 5 {
+		for i := range deployedFiles {
+			text := strings.Repeat(fmt.Sprintf("x%d = %d\n", i, round), 200)
+			if err := os.WriteFile(filepath.Join(project, "src", fmt.Sprintf("f%d.py", i)), []byte(text), 0o644); err != nil {
+				return err
+			}
+		}
+		started := time.Now()
+		out, err := exec.CommandContext(ctx, b.wherry, "bundle", "deploy", "--state", string(dir), "--dir", project).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("bundle deploy: %w\n%s", err, out)
+		}
+		values = append(values, milliseconds(time.Since(started)))
+	}
+	b.print(fmt.Sprintf("bundle deploy of %d changed files", deployedFiles), "ms", 2000, values...)
 	return nil
 }
 
