@@ -26,6 +26,7 @@ var layers = [][]string{
 	{"auth", "store/drift"}, // drift is noted in the transactions of the other stores
 	{"store/...", "store/storetest", "workflow/runner", "spark", "client", "bundle/deployment", "bundle/schema", "bundle/source"},
 	{"terraform/provider"},
+	{"terraform/azure"},
 	{"terraform/..."},
 	{"terraform"},
 	{"egress", "task", "workflow/local", "bundle", "bundle/run", "client/signin"},

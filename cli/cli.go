@@ -78,6 +78,7 @@ func rootCommand() *cobra.Command {
 		standInCommand(),
 		doctorCommand(),
 		traceCommand(),
+		terraformCommand(),
 		driftCommand(),
 		setupCommand(),
 		agentCommand(),

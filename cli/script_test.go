@@ -25,7 +25,9 @@ var update = flag.Bool("update", false, "rewrite the wanted outputs in the scrip
 func TestMain(m *testing.M) {
 	sandbox.Main()
 	main := func() { os.Exit(cli.Main(os.Args)) }
-	testscript.Main(m, map[string]func(){"wherry": main, "databricks": main})
+	testscript.Main(m, map[string]func(){
+		"wherry": main, "databricks": main, "terraform-provider-azurerm": main, "terraform-provider-azuread": main, "terraform-provider-databricks": main,
+	})
 }
 
 // TestScripts runs the commands against one real server, whose state directory

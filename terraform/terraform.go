@@ -16,12 +16,15 @@ import (
 	"time"
 
 	"github.com/wherry-ml/wherry/state"
+	"github.com/wherry-ml/wherry/terraform/azuread"
+	"github.com/wherry-ml/wherry/terraform/azurerm"
 	"github.com/wherry-ml/wherry/terraform/databricks"
+	"github.com/wherry-ml/wherry/terraform/provider"
 )
 
 // StandIns are the providers that this program can be, by their address in the
 // public registry.
-var StandIns = []string{"databricks/databricks"}
+var StandIns = []string{"hashicorp/azurerm", "hashicorp/azuread", "databricks/databricks"}
 
 // prefix of the name under which Terraform starts a provider.
 const prefix = "terraform-provider-"
@@ -43,14 +46,22 @@ func Provider(argv0 string) (name string, ok bool) {
 // Serve is the main function of a provider: it answers Terraform on the
 // standard streams until Terraform ends it.
 func Serve(name string) error {
-	if name == "databricks" {
-		p, err := databricks.New()
-		if err != nil {
-			return err
-		}
-		return p.Serve()
+	switch name {
+	case "azurerm":
+		return serve(azurerm.New())
+	case "azuread":
+		return serve(azuread.New())
+	case "databricks":
+		return serve(databricks.New())
 	}
 	return fmt.Errorf("there is no stand-in for %s", name)
+}
+
+func serve[C any](p *provider.Provider[C], err error) error {
+	if err != nil {
+		return err
+	}
+	return p.Serve()
 }
 
 // Overrides writes into dir what makes Terraform take exe for the providers
@@ -78,9 +89,7 @@ func Overrides(dir, exe string) (configFile string, err error) {
 				return "", err
 			}
 		}
-		for _, host := range []string{"registry.terraform.io", "registry.opentofu.org"} {
-			fmt.Fprintf(&b, "    %q = %q\n", host+"/"+source, folder)
-		}
+		fmt.Fprintf(&b, "    %q = %q\n", source, folder) // in the registry of either engine
 	}
 	b.WriteString("  }\n  direct {}\n}\n")
 	configFile = filepath.Join(dir, "overrides.tfrc")
@@ -98,11 +107,9 @@ func Environment(configFile string, args []string) []string {
 	}
 	running := map[string]any{}
 	for _, source := range StandIns {
-		for _, host := range []string{"registry.terraform.io", "registry.opentofu.org"} {
-			running[host+"/"+source] = map[string]any{
-				"Protocol": "grpc", "ProtocolVersion": 6, "Pid": os.Getpid(), "Test": true,
-				"Addr": map[string]string{"Network": "unix", "String": filepath.Join(filepath.Dir(configFile), "none")},
-			}
+		running[source] = map[string]any{
+			"Protocol": "grpc", "ProtocolVersion": 6, "Pid": os.Getpid(), "Test": true,
+			"Addr": map[string]string{"Network": "unix", "String": filepath.Join(filepath.Dir(configFile), "none")},
 		}
 	}
 	b, _ := json.Marshal(running) // strings and numbers always marshal

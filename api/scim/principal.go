@@ -13,6 +13,7 @@ import (
 	"github.com/wherry-ml/wherry/api"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/azure"
 )
 
 type handler = func(w http.ResponseWriter, r *http.Request) error
@@ -228,7 +229,7 @@ func (a *API) create(k kind) handler {
 			if k.of == wherry.KindUser {
 				p, err = auth.CreateUser(tx, in.UserName, in.displayName(), in.admin())
 			} else {
-				p, err = auth.AddServicePrincipal(tx, in.ApplicationID, in.displayName(), in.admin())
+				p, err = a.addServicePrincipal(tx, in)
 			}
 			if err == nil && in.Active != nil && !*in.Active {
 				p.Active = false
@@ -241,6 +242,25 @@ func (a *API) create(k kind) handler {
 		}
 		return api.WriteJSON(w, http.StatusCreated, document(p, false))
 	}
+}
+
+// addServicePrincipal makes a service principal, or takes the one that Graph
+// made of an application: Terraform makes it there, and then adds it to the
+// workspace by its application id.
+func (a *API) addServicePrincipal(tx *store.Tx, in input) (wherry.Principal, error) {
+	if in.ApplicationID != "" {
+		if _, err := azure.ObjectOfApp(tx, azure.KindServicePrincipal, in.ApplicationID); err == nil {
+			p, err := auth.PrincipalByClient(tx, in.ApplicationID)
+			if err != nil {
+				return p, err
+			}
+			p.Active, p.Admin = true, p.Admin || in.admin()
+			return p, auth.UpdatePrincipal(tx, p)
+		} else if wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+			return wherry.Principal{}, err
+		}
+	}
+	return auth.AddServicePrincipal(tx, in.ApplicationID, in.displayName(), in.admin())
 }
 
 func (a *API) replace(k kind) handler {
