@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"terraform/..."},
 	{"terraform"},
 	{"egress", "task", "workflow/local", "bundle", "bundle/run", "client/signin"},
-	{"agent", "api", "trace", "notify", "bundle/deploy"},
+	{"agent", "api", "trace", "notify", "bundle/deploy", "bundle/adopt"},
 	{"cluster", "scheduler", "trigger", "verification", "trace/rows", "trace/provenance", "cicd/git"},
 	{"api/..."},
 	{"ui"},

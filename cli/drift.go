@@ -31,7 +31,7 @@ the last runs of the jobs succeeded.`,
 	c.PersistentFlags().StringVarP(&f.output, "output", "o", "text", "text or json")
 	c.Flags().BoolVar(&f.exitCode, "exit-code", false, "end with 1 if there is drift")
 	c.Flags().BoolVar(&f.all, "all", false, "what was settled, too")
-	c.AddCommand(f.revertCommand())
+	c.AddCommand(f.revertCommand(), f.adoptCommand())
 	return c
 }
 
