@@ -4,10 +4,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	azureapi "github.com/wherry-ml/wherry/api/azure"
 	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/store"
 )
 
 // claims are what a token says.
@@ -74,6 +77,21 @@ func TestWorkspaces(t *testing.T) {
 	if status, out, _ := s.call(own, "GET", green+"/api/2.0/preview/scim/v2/Me", ""); status != http.StatusUnauthorized {
 		t.Errorf("a token of another workspace: %d %v", status, out)
 	}
+	// Boxes are told the names: a hosts file has no wildcards.
+	db, err := store.Open(t.Context(), "sqlite://"+s.State.Path("wherry.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := azureapi.New(azureapi.Config{DB: db}).Hosts(t.Context())
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, host := range []string{blue, green} {
+		if !slices.Contains(names, strings.TrimPrefix(host, "https://")) {
+			t.Errorf("boxes know %v, not %s", names, host)
+		}
+	}
+
 	// Who has Contributor on a workspace manages it, and nothing else.
 	robot := s.principal("robot", false)
 	theirs := s.token(robot, auth.AudienceWorkspace)
