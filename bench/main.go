@@ -55,7 +55,7 @@ type bench struct {
 }
 
 func main() {
-	parts := flag.String("parts", "start,idle,tasks,deploy", "what is measured, with commas between: start, idle, tasks, deploy, demo; or all")
+	parts := flag.String("parts", "start,idle,tasks,deploy", "what is measured, with commas between: start, idle, tasks, deploy, demo, trace; or all")
 	peers := flag.String("peers", "", "folder that holds bench_notebooks.py, which is run too")
 	repeat := flag.Int("n", 20, "how often a task is run")
 	flag.Parse()
@@ -86,7 +86,7 @@ func measure(ctx context.Context, parts, peers string, repeat int) (err error) {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"start", b.coldStart}, {"idle", b.idle}, {"tasks", b.tasks}, {"deploy", b.deploys}, {"demo", b.demo}} {
+	}{{"start", b.coldStart}, {"idle", b.idle}, {"tasks", b.tasks}, {"deploy", b.deploys}, {"demo", b.demo}, {"trace", b.traceQuery}} {
 		if parts != "all" && !slices.Contains(strings.Split(parts, ","), part.name) {
 			continue
 		}
