@@ -32,7 +32,7 @@ var layers = [][]string{
 	{"egress", "task", "workflow/local", "bundle", "bundle/run", "client/signin"},
 	{"agent", "api", "trace", "notify", "bundle/deploy", "bundle/adopt"},
 	{"cluster", "scheduler", "trigger", "verification", "trace/rows", "trace/provenance", "cicd/git"},
-	{"api/..."},
+	{"api/...", "cicd"},
 	{"ui"},
 	{"server"},
 	{"server/servertest", "demo", "doctor", "story/site", "cli/databricks"},

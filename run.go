@@ -47,6 +47,9 @@ const (
 	RunTypeJob      = "JOB_RUN"
 	RunTypeSubmit   = "SUBMIT_RUN"
 	RunTypeWorkflow = "WORKFLOW_RUN"
+	// RunTypeCI is a job of a GitHub workflow: package cicd starts it, and the
+	// Jobs API does not show it.
+	RunTypeCI = "CI_RUN"
 )
 
 // Triggers of a run.

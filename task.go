@@ -37,6 +37,8 @@ type Task struct {
 	Condition *ConditionTask   `json:"condition_task"`
 	ForEach   *ForEachTask     `json:"for_each_task"`
 	RunJob    *RunJobTask      `json:"run_job_task"`
+	// CI is never part of a job that somebody sends.
+	CI *CITask `json:"ci_job_task"`
 }
 
 // Dependency is one upstream task; Outcome is legal on condition tasks only.
@@ -85,6 +87,11 @@ type ForEachTask struct {
 type RunJobTask struct {
 	JobID         Int64             `json:"job_id"`
 	JobParameters map[string]string `json:"job_parameters"`
+}
+
+// CITask runs one job of a GitHub workflow.
+type CITask struct {
+	JobID int64 `json:"job_id"` // of package store/cicd
 }
 
 // The task types that are run, by the name of their field.

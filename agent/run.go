@@ -51,7 +51,7 @@ func (a *Agent) start(ctx context.Context, pt *protocol.Task) error {
 		return err
 	}
 	folder := a.taskFolder(pt.RunID)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(folder, "home"), 0o700); err != nil {
 		return errors.Join(err, spool.Remove())
 	}
 	if a.box.Isolated() && a.config.APIURL != "" {
@@ -100,6 +100,9 @@ func (a *Agent) spec(pt protocol.Task, spool *task.Spool, folder string) task.Sp
 		Task:    pt, Spool: spool, Folder: folder, Inside: inside,
 		Env: a.taskEnv(pt, inside), Cwd: inside, OutputLimit: a.config.OutputLimit,
 	}
+	if pt.Kind == protocol.Command {
+		s.Env, s.Task.Argv = a.commandEnv(inside), append([]string{a.box.Path(pt.Argv[0])}, pt.Argv[1:]...)
+	}
 	if path.IsAbs(pt.Path) {
 		s.Cwd = a.box.Path(path.Dir(pt.Path))
 	}
@@ -128,6 +131,17 @@ func (a *Agent) taskEnv(pt protocol.Task, inside string) map[string]string {
 	}
 	maps.Copy(env, a.config.Env)
 	maps.Copy(env, pt.Env)
+	return env
+}
+
+// commandEnv is the whole environment of a command: nothing of ours but the way
+// out of the box.
+func (a *Agent) commandEnv(inside string) map[string]string {
+	env := map[string]string{
+		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": path.Join(inside, "home"), "LANG": "C.UTF-8",
+	}
+	maps.Copy(env, a.config.Env)
+	delete(env, "WHERRY_PRELOAD")
 	return env
 }
 

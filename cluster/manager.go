@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,6 +65,12 @@ type Config struct {
 	Runtime func(context.Context) (Runtime, error)
 	// Overlay returns a folder with libraries for one task.
 	Overlay func(ctx context.Context, requirements, wheels []string) (string, error)
+	// CI returns the input of the process that runs a workflow's job, which holds
+	// the token that the job calls us with; nil where there are no workflows.
+	CI func(ctx context.Context, jobID int64, token string) (json.RawMessage, error)
+	// Keep is what such jobs see of this machine below hidden folders, beside the
+	// runtime: interpreters and other tools.
+	Keep func() []string
 	// Secret returns a secret's value to one who may read it.
 	Secret func(ctx context.Context, workspaceID int64, scope, key string, reader wherry.Principal) (string, error)
 	// Serve is given the sockets on which agents' boxes listen for us, by name.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -28,6 +29,9 @@ const serverless = "serverless"
 // the id of its cluster, "" for serverless.
 func (m *Manager) acquire(ctx context.Context, r *run) (*remote, string, error) {
 	switch {
+	case r.ci() != nil:
+		agent, err := m.acquireSingle(ctx, r)
+		return agent, "", err
 	case r.ClusterID != "":
 		return m.acquireExisting(ctx, r)
 	case len(r.NewCluster) > 0:
@@ -45,6 +49,17 @@ func (m *Manager) acquire(ctx context.Context, r *run) (*remote, string, error) 
 	}
 	agent.attach(r)
 	return agent, "", nil
+}
+
+// acquireSingle starts an agent for one job of a workflow: nothing that ran
+// before left anything in its box, and it sees no data of the workspace.
+func (m *Manager) acquireSingle(ctx context.Context, r *run) (*remote, error) {
+	s := shape{workspaceID: r.WorkspaceID, user: r.RunAs.UserName, cores: runtime.NumCPU(), memoryMB: hostMemoryMB(), single: true, key: fmt.Sprintf("run:%d", r.RunID)}
+	agent, err := m.spawn(ctx, s, s.key)
+	if err == nil {
+		agent.attach(r)
+	}
+	return agent, err
 }
 
 // acquireAgent takes a warm agent of the shape or starts one.

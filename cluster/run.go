@@ -170,6 +170,9 @@ func (m *Manager) begin(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
+	if err := m.arm(ctx, r, task); err != nil {
+		return err
+	}
 	return m.follow(ctx, &follower{m: m, run: r, agent: agent, clusterID: clusterID, task: task}, protocol.Offsets{})
 }
 
@@ -198,6 +201,9 @@ func (m *Manager) taskAgain(ctx context.Context, r *run, agentID, clusterID stri
 	task.Token, err = m.cfg.Store.Assign(ctx, compute.Attempt{
 		RunID: r.RunID, WorkspaceID: r.WorkspaceID, ClusterID: clusterID, AgentID: agentID, Epoch: m.cfg.Epoch, AskedAt: r.asked,
 	}, r.RunAs.ID)
+	if err == nil {
+		err = m.arm(ctx, r, task)
+	}
 	return task, err
 }
 
@@ -227,6 +233,9 @@ func (m *Manager) follow(ctx context.Context, f *follower, stored protocol.Offse
 		return err
 	}
 	f.agent.ack(f.run.RunID, f.out.written)
+	if f.agent.config.Single {
+		_ = f.agent.end(false) // one that is gone has ended
+	}
 	return nil
 }
 

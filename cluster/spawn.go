@@ -46,7 +46,7 @@ func (m *Manager) spawn(ctx context.Context, s shape, lease string) (*remote, er
 	}
 	id := newID()
 	dir := m.cfg.State.Agent(id)
-	if err := m.writeAgent(dir, m.agentConfig(id, s, runtime)); err != nil {
+	if err := m.writeAgent(dir, m.agentConfig(id, s, runtime, exe.path)); err != nil {
 		return nil, fmt.Errorf("make agent's folder: %w", err)
 	}
 	if err := launch(ctx, exe, dir); err != nil {
@@ -64,15 +64,17 @@ func (m *Manager) spawn(ctx context.Context, s shape, lease string) (*remote, er
 	return r, nil
 }
 
-func (m *Manager) agentConfig(id string, s shape, rt Runtime) protocol.Config {
+func (m *Manager) agentConfig(id string, s shape, rt Runtime, exe string) protocol.Config {
 	c := protocol.Config{
 		ID: id, WorkspaceID: s.workspaceID, Shape: s.key, Python: rt.Python, PythonPath: protocol.InsidePython, Zygote: "wherry_runtime.zygote",
-		Box: m.box(id, s, rt), Env: map[string]string{}, IdleMillis: m.cfg.AgentIdle.Milliseconds(),
+		Box: m.box(id, s, rt, exe), Env: map[string]string{}, IdleMillis: m.cfg.AgentIdle.Milliseconds(),
 		OutputLimit: 200 << 20, Cores: s.cores, MemoryMB: s.memoryMB, SparkConf: s.conf,
 		User: s.user, TrustStore: m.cfg.TrustStore, TrustStorePassword: m.cfg.TrustStorePassword, Proxy: m.cfg.Proxy,
-		APIURL: m.cfg.URL,
+		APIURL: m.cfg.URL, Single: s.single,
 	}
-	if v := os.Getenv("WHERRY_PRELOAD"); v != "" { // "light": zygotes import nothing heavy
+	if s.single { // its task is no Python
+		c.Env["WHERRY_PRELOAD"] = "light"
+	} else if v := os.Getenv("WHERRY_PRELOAD"); v != "" { // "light": zygotes import nothing heavy
 		c.Env["WHERRY_PRELOAD"] = v
 	}
 	for k, v := range m.cfg.Env {
@@ -85,22 +87,22 @@ func (m *Manager) agentConfig(id string, s shape, rt Runtime) protocol.Config {
 }
 
 // box is what the processes of a cluster see of this machine.
-func (m *Manager) box(id string, s shape, rt Runtime) sandbox.Spec {
+func (m *Manager) box(id string, s shape, rt Runtime, exe string) sandbox.Spec {
 	st, dir := m.cfg.State, m.cfg.State.Agent(id)
 	view := sandbox.View{
 		Binds: append([]sandbox.Bind{
-			{Src: st.Workspace(s.workspaceID), Dst: "/Workspace"},
-			{Src: st.DBFS(s.workspaceID), Dst: "/dbfs"},
-			{Src: st.Volumes(), Dst: "/Volumes"},
-			{Src: filepath.Join(dir, "disk"), Dst: "/local_disk0"},
 			{Src: filepath.Join(dir, protocol.RunDir), Dst: protocol.InsideRun},
-			{Src: st.Managed(), Dst: protocol.InsideManaged},
-			{Src: st.Trees(), Dst: protocol.InsideTrees, ReadOnly: true},
 			{Src: rt.PythonPath, Dst: protocol.InsidePython, ReadOnly: true},
 		}, m.cfg.Binds...),
 		Hide: []string{string(st)},
 		Keep: rt.Keep,
 		Temp: filepath.Join(dir, "tmp"),
+	}
+	if s.single {
+		view.Binds = append(view.Binds, sandbox.Bind{Src: exe, Dst: protocol.InsideProgram, ReadOnly: true})
+		view.Keep = append(slices.Clone(view.Keep), m.cfg.Keep()...)
+	} else {
+		view.Binds = append(view.Binds, m.data(s.workspaceID, dir)...)
 	}
 	for inside, folder := range s.volumes {
 		view.Binds = append(view.Binds, sandbox.Bind{Src: folder, Dst: inside})
@@ -115,6 +117,19 @@ func (m *Manager) box(id string, s shape, rt Runtime) sandbox.Spec {
 	return sandbox.Spec{
 		Plain: m.cfg.Plain, View: view, Hosts: m.hosts(), HostsFile: filepath.Join(dir, "hosts"), Listen: listen,
 		Log: filepath.Join(dir, "box.log"), Limits: limits(s, hostMemoryMB(), goruntime.NumCPU()),
+	}
+}
+
+// data is what a cluster sees of the workspace.
+func (m *Manager) data(ws int64, dir string) []sandbox.Bind {
+	st := m.cfg.State
+	return []sandbox.Bind{
+		{Src: st.Workspace(ws), Dst: "/Workspace"},
+		{Src: st.DBFS(ws), Dst: "/dbfs"},
+		{Src: st.Volumes(), Dst: "/Volumes"},
+		{Src: filepath.Join(dir, "disk"), Dst: "/local_disk0"},
+		{Src: st.Managed(), Dst: protocol.InsideManaged},
+		{Src: st.Trees(), Dst: protocol.InsideTrees, ReadOnly: true},
 	}
 }
 

@@ -73,6 +73,7 @@ type shape struct {
 	memoryMB    int
 	conf, env   map[string]string
 	volumes     map[string]string // external ones: folders by the path inside
+	single      bool              // for one job of a workflow, without the workspace's files
 }
 
 // shape says what a cluster runs as on this machine; notes are what differs

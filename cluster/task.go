@@ -45,6 +45,9 @@ func (m *Manager) task(ctx context.Context, r *run) (*protocol.Task, error) {
 	case settings.Wheel != nil:
 		w := settings.Wheel
 		t.Kind, t.PackageName, t.EntryPoint, t.Argv, t.NamedParameters = protocol.Wheel, w.PackageName, w.EntryPoint, w.Parameters, w.NamedParameters
+	case settings.CI != nil && m.cfg.CI != nil:
+		t.Kind, t.Argv = protocol.Command, []string{protocol.InsideProgram, "ci-job"}
+		return t, nil
 	default:
 		err = wherry.NotImplemented("a task of type " + strings.Join(settings.Kinds, ", "))
 	}
@@ -52,6 +55,23 @@ func (m *Manager) task(ctx context.Context, r *run) (*protocol.Task, error) {
 		err = m.libraries(ctx, r, t)
 	}
 	return t, err
+}
+
+// ci is the workflow's job that the attempt runs, nil for any other task.
+func (r *run) ci() *wherry.CITask {
+	var settings wherry.Task
+	if json.Unmarshal(r.Task, &settings) != nil {
+		return nil
+	}
+	return settings.CI
+}
+
+// arm gives a task what it needs the token for.
+func (m *Manager) arm(ctx context.Context, r *run, t *protocol.Task) (err error) {
+	if job := r.ci(); job != nil {
+		t.Input, err = m.cfg.CI(ctx, job.JobID, t.Token)
+	}
+	return err
 }
 
 // deployed settles which deployed tree the task sees, before any of its files

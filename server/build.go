@@ -3,7 +3,9 @@ package server
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/wherry-ml/wherry/api"
@@ -23,6 +25,7 @@ import (
 	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/bundle/deployment"
+	"github.com/wherry-ml/wherry/cicd"
 	"github.com/wherry-ml/wherry/cicd/git"
 	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/egress"
@@ -31,6 +34,7 @@ import (
 	"github.com/wherry-ml/wherry/scheduler"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/catalog"
+	cistore "github.com/wherry-ml/wherry/store/cicd"
 	"github.com/wherry-ml/wherry/store/compute"
 	"github.com/wherry-ml/wherry/store/deployments"
 	"github.com/wherry-ml/wherry/store/environments"
@@ -46,6 +50,7 @@ import (
 	"github.com/wherry-ml/wherry/trigger"
 	"github.com/wherry-ml/wherry/ui"
 	"github.com/wherry-ml/wherry/verification"
+	"github.com/wherry-ml/wherry/workflow/action"
 )
 
 // system is what build makes of the configuration: the two HTTP servers, the
@@ -84,6 +89,8 @@ type builder struct {
 	commits   *gitstore.Store
 	hosting   *git.Service
 	outbox    *notices.Store
+	ci        *cicd.Service
+	tools     func() action.Tools
 }
 
 // build makes every part, in the order in which data flows, and ties them
@@ -91,7 +98,7 @@ type builder struct {
 func build(ctx context.Context, cfg Config, db *store.DB, epoch int64, info Info) (*system, error) {
 	b := &builder{cfg: cfg, db: db, epoch: epoch, info: info, sys: &system{}}
 	b.add(nil, api.Route{Method: "GET", Path: "/health", Permission: api.Public, Summary: "Is the server alive", Handler: api.Raw(health)})
-	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.cloud, b.sources, b.packages, b.notices, b.history, b.pages} {
+	for _, part := range []func(context.Context) error{b.callers, b.data, b.models, b.work, b.cloud, b.sources, b.packages, b.workflows, b.notices, b.history, b.pages} {
 		if err := part(ctx); err != nil {
 			return nil, err
 		}
@@ -167,6 +174,17 @@ func (b *builder) models(context.Context) error {
 	return nil
 }
 
+// ciWork is what compute asks of the workflows, which come after it.
+func (b *builder) ciWork() workflows {
+	b.tools = sync.OnceValue(func() action.Tools { return action.Detect() })
+	return workflows{
+		input: func(ctx context.Context, job int64, token string) (json.RawMessage, error) {
+			return b.ci.Input(ctx, job, token)
+		},
+		keep: func() []string { return cicd.Keep(b.tools()) },
+	}
+}
+
 // work: what was deployed, and what runs.
 func (b *builder) work(ctx context.Context) error {
 	b.deployed = deployments.New(b.db)
@@ -181,7 +199,7 @@ func (b *builder) work(ctx context.Context) error {
 	work := b.cfg.Compute
 	if work == nil {
 		clusters := newCompute(b.cfg, b.db, b.epoch, b.info, b.runs, b.deployed, b.sys.proxy, b.files,
-			func() (map[string]string, error) { return b.files.ExternalVolumes(ctx) }, func() []string { return b.azure.Hosts(ctx) })
+			func() (map[string]string, error) { return b.files.ExternalVolumes(ctx) }, func() []string { return b.azure.Hosts(ctx) }, b.ciWork())
 		b.clusters, b.lake.NewAccount = clusters, clusters.TellHosts
 		b.add(clusters.Run, computeapi.New(clusters, compute.New(b.db)).Routes()...)
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
@@ -215,6 +233,23 @@ func (b *builder) sources(ctx context.Context) error {
 		return err
 	}
 	b.add(b.hosting.Run, b.hosting.Routes()...)
+	return nil
+}
+
+// workflows: what a push starts.
+func (b *builder) workflows(ctx context.Context) error {
+	key, err := workspace.OpenKey(b.cfg.State.Keys())
+	if err != nil {
+		return err
+	}
+	b.ci = cicd.New(cicd.Config{
+		State: b.cfg.State, Store: cistore.New(b.db), Git: b.commits, Hosting: b.hosting, Jobs: b.runs, Environments: b.places, Key: key,
+		SignIn: b.signIn, URL: b.info.URL, Owner: cmp.Or(b.cfg.Owner, "wherry"), Tools: b.tools,
+	})
+	if err := b.ci.Start(ctx); err != nil {
+		return err
+	}
+	b.add(b.ci.Run, b.ci.Routes()...)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -23,9 +24,15 @@ import (
 // insideCA is where sandboxes see the trust stores of egress.Directory.
 const insideCA = "/run/wherry/ca"
 
+// workflows is what compute needs to run the jobs of workflows.
+type workflows struct {
+	input func(ctx context.Context, jobID int64, token string) (json.RawMessage, error)
+	keep  func() []string
+}
+
 // newCompute makes the manager of this machine's clusters. Their sandboxes
 // reach us, and everything else, through the proxy.
-func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Store, trees cluster.Trees, proxy *egress.Proxy, files *workspaceapi.Service, volumes func() (map[string]string, error), names func() []string) *cluster.Manager {
+func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Store, trees cluster.Trees, proxy *egress.Proxy, files *workspaceapi.Service, volumes func() (map[string]string, error), names func() []string, ci workflows) *cluster.Manager {
 	// A set-up that ends while the server runs is found by the next task.
 	var mu sync.Mutex
 	var env *environment.Environment
@@ -52,6 +59,7 @@ func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Sto
 	}
 	return cluster.New(cluster.Config{
 		State: cfg.State, Store: compute.New(db), Runs: runs, Trees: trees, Epoch: epoch, URL: info.URL,
+		CI: ci.input, Keep: ci.keep,
 		Serve:      proxy.Serve,
 		Secret:     files.Secret,
 		Listen:     []string{"127.0.0.1:443", strings.TrimPrefix(info.ProxyURL, "http://")},

@@ -40,6 +40,9 @@ type Config struct {
 	// PackageIndex tells the URL of the package index that is passed on; nil is
 	// environment.PackageIndex, what pip on this machine uses.
 	PackageIndex func(context.Context) (string, error)
+	// Owner is the name of the organisation that repositories belong to, as in
+	// OWNER/NAME; "" is wherry.
+	Owner string
 	// Plain asks for boxes without namespaces: for tests.
 	Plain bool
 	Ready func(Info)

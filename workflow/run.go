@@ -89,7 +89,9 @@ type Job struct {
 	Steps            []Step  `json:"steps,omitempty"`
 	StartedAt        int64   `json:"started_at"`
 	EndedAt          int64   `json:"ended_at"`
-	// TaskRun is the attempt that carries it on a server, 0 elsewhere.
+	// JobRun and TaskRun are the job run and its attempt that carry it on a
+	// server, 0 elsewhere.
+	JobRun  int64 `json:"job_run,omitempty"`
 	TaskRun int64 `json:"task_run,omitempty"`
 }
 

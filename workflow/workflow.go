@@ -16,6 +16,8 @@ import (
 
 	"github.com/nektos/act/pkg/model"
 	"github.com/rhysd/actionlint"
+
+	"github.com/wherry-ml/wherry"
 )
 
 // Dir is where a repository keeps its workflows.
@@ -192,3 +194,32 @@ func (w *Workflow) Permissions(key string) map[string]string {
 }
 
 func all(value string) string { return strings.TrimSuffix(value, "-all") }
+
+// CheckInputs refuses inputs of workflow_dispatch that the workflow does not
+// have, and values that its options do not list; those that are missing get
+// their defaults in inputs.
+func (w *Workflow) CheckInputs(inputs map[string]string) error {
+	for _, on := range w.ast.On {
+		d, ok := on.(*actionlint.WorkflowDispatchEvent)
+		if !ok {
+			continue
+		}
+		for name := range inputs {
+			if d.Inputs[strings.ToLower(name)] == nil {
+				return wherry.Errorf(wherry.CodeInvalidParameter, "the workflow has no input %q", name)
+			}
+		}
+		for _, in := range d.Inputs {
+			value, given := inputs[in.Name.Value]
+			switch {
+			case !given && in.Default != nil && inputs != nil:
+				inputs[in.Name.Value] = in.Default.Value
+			case !given && in.Required != nil && in.Required.Value && in.Default == nil:
+				return wherry.Errorf(wherry.CodeInvalidParameter, "the input %s is required", in.Name.Value)
+			case given && len(in.Options) > 0 && !slices.ContainsFunc(in.Options, func(o *actionlint.String) bool { return o.Value == value }):
+				return wherry.Errorf(wherry.CodeInvalidParameter, "the input %s can not be %q", in.Name.Value, value)
+			}
+		}
+	}
+	return nil
+}

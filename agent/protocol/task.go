@@ -11,6 +11,8 @@ const (
 	Notebook = "notebook"
 	Script   = "script"
 	Wheel    = "wheel"
+	// Command is a program of any kind: Argv, with Input on its standard input.
+	Command = "command"
 )
 
 // Task is one attempt as the agent and the Python in it see it: everything
@@ -32,7 +34,9 @@ type Task struct {
 	// Source is the cells of a notebook, as package notebook parsed them.
 	Source json.RawMessage `json:"source,omitempty"`
 	// Argv are the parameters of a script or the positional ones of a wheel.
-	Argv            []string          `json:"argv,omitempty"`
+	Argv []string `json:"argv,omitempty"`
+	// Input is for the standard input of a command. It may hold secrets.
+	Input           json.RawMessage   `json:"input,omitempty"`
 	PackageName     string            `json:"package_name,omitempty"`
 	EntryPoint      string            `json:"entry_point,omitempty"`
 	NamedParameters map[string]string `json:"named_parameters,omitempty"`
@@ -95,6 +99,8 @@ type Config struct {
 	TrustStore         string `json:"trust_store,omitempty"`
 	TrustStorePassword string `json:"trust_store_password,omitempty"`
 	Proxy              string `json:"proxy,omitempty"`
+	// Single says that the agent is for one task: it is not lent again.
+	Single bool `json:"single,omitempty"`
 	// Shape is what clusters must have in common to use this agent in turn.
 	Shape     string            `json:"shape"`
 	SparkConf map[string]string `json:"spark_conf,omitempty"`
@@ -107,6 +113,7 @@ const (
 	InsideManaged = "/run/wherry/managed" // the files of managed tables
 	InsideCA      = "/run/wherry/ca"      // bundle.pem, truststore.p12
 	InsidePython  = "/run/wherry/python"  // package wherry_runtime
+	InsideProgram = "/run/wherry/wherry"  // this program, for commands
 )
 
 // Names in an agent's folder.

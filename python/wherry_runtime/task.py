@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import signal
 import socket
@@ -41,9 +42,30 @@ def run(request: dict[str, Any], fds: list[int], link: socket.socket) -> int:
     isolation.drop_privileges(request.get("uid"), request.get("gid"))
     isolation.die_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request["kind"] == "command":
+        return execute(request, events)
     set_environment(request)
     reseed()
     return start(request, events, link)
+
+
+def execute(request: dict[str, Any], events: int) -> int:
+    """Become the program of a task that is no Python: with the request's environment
+    and no other, its input on fd 0 and its events on fd 3."""
+    task = request["task"]
+    if "task_file" in request:
+        os.unlink(request["task_file"])  # The input holds secrets.
+    stdin = os.memfd_create("input")
+    with open(os.dup(stdin), "wb") as f:
+        f.write(json.dumps(task.get("input")).encode())
+    os.lseek(stdin, 0, os.SEEK_SET)
+    os.dup2(events, 3)  # Above no other: fd 3 was the zygote's control socket.
+    os.dup2(stdin, 0)
+    os.closerange(4, 1024)
+    os.chdir(request["cwd"])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    argv = task["argv"]
+    os.execve(argv[0], argv, request.get("env") or {})
 
 
 def start(request: dict[str, Any], events: int, link: socket.socket) -> int:

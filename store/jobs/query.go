@@ -79,6 +79,9 @@ func (s *Store) Runs(ctx context.Context, f Filter) (list []*wherry.Run, err err
 	if f.Type == "" && !f.IncludeWorkflows {
 		where = append(where, "r.run_type <> 'WORKFLOW_RUN'")
 	}
+	if f.Type == "" {
+		where = append(where, "r.run_type <> 'CI_RUN'")
+	}
 	order := "DESC"
 	if f.After != 0 {
 		order = "ASC"

@@ -1,0 +1,376 @@
+package cicd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/store/jobs"
+	"github.com/wherry-ml/wherry/workflow"
+	"github.com/wherry-ml/wherry/workflow/runner"
+)
+
+// step brings one run as far as it goes now. open are all runs that are not
+// over, among which concurrency groups are looked up.
+func (s *Service) step(ctx context.Context, r *cicd.Record, open []*cicd.Record) error {
+	before, err := json.Marshal(r.Run)
+	if err != nil {
+		return err
+	}
+	if r.State == workflow.Completed { // and its end is stored
+		return s.settle(ctx, r)
+	}
+	was := states(r.Run)
+	if err := s.advance(ctx, r, open); err != nil {
+		return err
+	}
+	after, err := json.Marshal(r.Run)
+	if err != nil || bytes.Equal(before, after) {
+		return err
+	}
+	return s.store(ctx, r, was)
+}
+
+// states are those of the jobs and of the run itself, under 0, by id.
+func states(r *workflow.Run) map[int64]string {
+	m := map[int64]string{0: r.State}
+	for _, j := range r.Jobs {
+		if j.ID != 0 {
+			m[j.ID] = j.State
+		}
+	}
+	return m
+}
+
+func (s *Service) advance(ctx context.Context, r *cicd.Record, open []*cicd.Record) error {
+	w, err := s.workflow(ctx, r)
+	if err != nil {
+		r.State, r.Conclusion, r.Message, r.EndedAt = workflow.Completed, workflow.StartupFailure, err.Error(), time.Now().UnixMilli()
+		return nil //nolint:nilerr // it is the run's failure
+	}
+	if r.Vars, err = s.vars(ctx, r, ""); err != nil {
+		return err
+	}
+	for _, j := range r.Jobs {
+		if err := s.collect(ctx, r, j); err != nil {
+			return err
+		}
+	}
+	if wait := s.takeTurn(r, open); wait {
+		return nil
+	}
+	if err := r.Advance(w, time.Now().UnixMilli()); err != nil {
+		return err
+	}
+	for _, j := range r.Jobs {
+		switch {
+		case j.State == workflow.Waiting:
+			if err := s.gate(ctx, r, j, open); err != nil {
+				return err
+			}
+		case j.State == workflow.Running && j.Stop && j.JobRun != 0:
+			if err := s.cfg.Jobs.Cancel(ctx, r.WorkspaceID, j.JobRun); err != nil && wherry.CodeOf(err) != wherry.CodeInvalidState {
+				return err
+			}
+		}
+	}
+	for _, j := range r.Startable(w) {
+		if j.ID == 0 {
+			continue // it is stored first, then started
+		}
+		if err := s.start(ctx, r, j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeTurn keeps a run of a concurrency group back while an older one goes on,
+// and ends one that a newer one makes needless.
+func (s *Service) takeTurn(r *cicd.Record, open []*cicd.Record) (wait bool) {
+	if r.Group == "" || len(r.Jobs) > 0 || r.Cancel {
+		return false
+	}
+	for _, o := range open {
+		if o.ID == r.ID || o.RepoID != r.RepoID || o.Group != r.Group || o.State == workflow.Completed {
+			continue
+		}
+		if o.ID > r.ID {
+			r.State, r.Conclusion, r.EndedAt = workflow.Completed, workflow.Cancelled, time.Now().UnixMilli()
+			r.Message = fmt.Sprintf("run %d of the concurrency group %s came after it", o.Number, r.Group)
+			return true
+		}
+		wait = true
+	}
+	return wait
+}
+
+// start has compute run a job. Doing it twice starts one.
+func (s *Service) start(ctx context.Context, r *cicd.Record, j *workflow.Job) error {
+	task := wherry.Task{}
+	doc := fmt.Sprintf(`{"task_key": "job", "timeout_seconds": %d, "ci_job_task": {"job_id": %d}}`, j.Timeout(), j.ID)
+	if err := json.Unmarshal([]byte(doc), &task); err != nil {
+		return err
+	}
+	settings, err := runSettings(fmt.Sprintf("%s / %s", r.Name, j.Name), task)
+	if err != nil {
+		return err
+	}
+	jobRun, err := s.cfg.Jobs.Launch(ctx, jobs.Launch{
+		WorkspaceID: r.WorkspaceID, Settings: settings, RunAs: s.bot, Creator: s.bot.UserName, Type: wherry.RunTypeCI, Trigger: wherry.TriggerOneTime,
+		Token: fmt.Sprintf("ci-job-%d", j.ID),
+	})
+	if err != nil {
+		return err
+	}
+	run, _, err := s.cfg.Jobs.Run(ctx, r.WorkspaceID, jobRun)
+	if err != nil {
+		return err
+	}
+	if len(run.Attempts) == 0 {
+		return fmt.Errorf("job run %d has no attempt", jobRun)
+	}
+	j.State, j.StartedAt, j.JobRun, j.TaskRun = workflow.Running, time.Now().UnixMilli(), jobRun, run.Attempts[0].ID
+	return s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error { return cicd.Started(tx, j.ID, j.JobRun, j.TaskRun) })
+}
+
+func runSettings(name string, task wherry.Task) (settings wherry.JobSettings, err error) {
+	b, err := json.Marshal(map[string]any{"run_name": name, "tasks": []any{task}})
+	if err != nil {
+		return settings, err
+	}
+	return settings, json.Unmarshal(b, &settings)
+}
+
+// collect takes over how a job's run ended.
+func (s *Service) collect(ctx context.Context, r *cicd.Record, j *workflow.Job) error {
+	if j.State != workflow.Running || j.JobRun == 0 {
+		return nil
+	}
+	run, _, err := s.cfg.Jobs.Run(ctx, r.WorkspaceID, j.JobRun)
+	if err != nil {
+		return err
+	}
+	if !run.Terminal() || len(run.Attempts) == 0 {
+		return nil
+	}
+	a := run.Attempts[len(run.Attempts)-1]
+	last, steps, err := s.Events(j)
+	if err != nil {
+		return err
+	}
+	j.State, j.Steps, j.EndedAt = workflow.Completed, steps, time.Now().UnixMilli()
+	if a.EndTime > 0 {
+		j.EndedAt = a.EndTime
+	}
+	j.Outputs, j.EnvironmentURL, j.Message = last.Outputs, last.EnvironmentURL, last.Message
+	switch {
+	case last.Conclusion != "" && a.Result != wherry.ResultTimedOut:
+		j.Conclusion = last.Conclusion
+	case a.Result == wherry.ResultTimedOut:
+		j.Conclusion, j.Message = workflow.TimedOut, fmt.Sprintf("the job exceeded its time of %d minutes", j.Timeout()/60)
+	case a.Result == wherry.ResultCanceled:
+		j.Conclusion = workflow.Cancelled
+	default:
+		j.Conclusion, j.Message = workflow.Failure, a.Message
+	}
+	for i := range j.Steps { // what was going on when the process ended
+		if j.Steps[i].State != workflow.Completed {
+			j.Steps[i].State, j.Steps[i].Conclusion, j.Steps[i].EndedAt = workflow.Completed, workflow.Cancelled, j.EndedAt
+		}
+	}
+	return nil
+}
+
+// Events reads what a job's process has told so far: its steps, and at the end
+// how it ended.
+func (s *Service) Events(j *workflow.Job) (last runner.Event, steps []workflow.Step, err error) {
+	if j.TaskRun == 0 {
+		return last, nil, nil
+	}
+	f, err := os.Open(filepath.Join(s.cfg.State.Run(j.TaskRun), "events"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return last, nil, nil
+	}
+	if err != nil {
+		return last, nil, err
+	}
+	defer f.Close()
+	lines := bufio.NewReader(f)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return last, steps, nil //nolint:nilerr // an unfinished line is not there yet
+		}
+		var e runner.Event
+		if json.Unmarshal(line, &e) != nil {
+			continue
+		}
+		switch {
+		case e.Step != nil:
+			i := slices.IndexFunc(steps, func(st workflow.Step) bool { return st.Number == e.Step.Number })
+			if i < 0 {
+				steps = append(steps, *e.Step)
+			} else {
+				steps[i] = *e.Step
+			}
+		case e.Type == "job":
+			last = e
+		}
+	}
+}
+
+// Log opens a job's output; it ends where it has come to.
+func (s *Service) Log(j *workflow.Job) (*os.File, error) {
+	return os.Open(filepath.Join(s.cfg.State.Run(j.TaskRun), "out"))
+}
+
+// store saves a run with the events of what changed.
+func (s *Service) store(ctx context.Context, r *cicd.Record, was map[int64]string) error {
+	repo, err := s.cfg.Git.RepoByID(ctx, r.RepoID)
+	if err != nil {
+		return err
+	}
+	email := ""
+	if c, err := s.cfg.Hosting.Commit(ctx, repo, r.Event.SHA); err == nil {
+		email = c.Email
+	}
+	return s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error {
+		if err := cicd.Save(tx, r); err != nil {
+			return err
+		}
+		for _, j := range r.Jobs {
+			if j.State == workflow.Completed && was[j.ID] != workflow.Completed {
+				if err := s.jobEnded(tx, r, j); err != nil {
+					return err
+				}
+			}
+		}
+		if r.State == was[0] {
+			return nil
+		}
+		if r.State == workflow.Completed {
+			if err := s.runEnded(tx, r); err != nil {
+				return err
+			}
+		}
+		return s.tell(tx, repo, r, email)
+	})
+}
+
+func (s *Service) jobEnded(tx *store.Tx, r *cicd.Record, j *workflow.Job) error {
+	digest := ""
+	if f, err := s.Log(j); err == nil && j.TaskRun != 0 {
+		h := sha256.New()
+		_, err = io.Copy(h, f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		digest = hex.EncodeToString(h.Sum(nil))
+	}
+	steps := []map[string]any{}
+	for _, st := range j.Steps {
+		exit := 0
+		if st.Conclusion == workflow.Failure {
+			exit = 1
+		}
+		steps = append(steps, map[string]any{"name": st.Name, "result": st.Conclusion, "exit": exit})
+	}
+	return s.emit(tx, r, wherry.EventCIJobFinished, r.Actor, map[string]any{
+		"job": j.Name, "name": j.Name, "result": j.Conclusion, "environment": j.Environment, "runner": "wherry", "log_digest": digest,
+		"started_at": j.StartedAt, "finished_at": j.EndedAt, "steps": steps,
+	})
+}
+
+func (s *Service) runEnded(tx *store.Tx, r *cicd.Record) error {
+	list := []map[string]any{}
+	for _, j := range r.Jobs {
+		list = append(list, map[string]any{"job": j.Name, "name": j.Name, "result": j.Conclusion})
+	}
+	return s.emit(tx, r, wherry.EventCIRunFinished, r.Actor, map[string]any{
+		"repo": r.Repo, "workflow": r.Name, "event": r.Event.Name, "ref": r.Event.Ref, "sha": r.Event.SHA, "actor": r.Actor, "result": r.Conclusion, "jobs": list,
+	})
+}
+
+// maxChain is how many workflow_run events may follow from each other.
+const maxChain = 3
+
+// settle starts the workflows that wait for this one, in the transaction that
+// notes it.
+func (s *Service) settle(ctx context.Context, r *cicd.Record) error {
+	o, files, list, err := s.following(ctx, r)
+	if err != nil {
+		return err
+	}
+	return s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error {
+		r.Settled = true
+		if err := cicd.Save(tx, r); err != nil || len(list) == 0 {
+			return err
+		}
+		return s.insert(tx, o, files, list)
+	})
+}
+
+// following makes the runs that the end of a run asks for: of workflows of the
+// default branch, as on GitHub.
+func (s *Service) following(ctx context.Context, r *cicd.Record) (o occasion, files workflow.Files, list []*cicd.Record, err error) {
+	if chain(r) >= maxChain || r.Conclusion == workflow.StartupFailure {
+		return o, nil, nil, nil
+	}
+	repo, err := s.cfg.Git.RepoByID(ctx, r.RepoID)
+	if err != nil {
+		return o, nil, nil, err
+	}
+	sha, err := s.cfg.Hosting.Resolve(ctx, repo, "refs/heads/"+repo.DefaultBranch)
+	if err != nil {
+		return o, nil, nil, nil //nolint:nilerr // there is no default branch yet
+	}
+	commit, err := s.cfg.Hosting.Commit(ctx, repo, sha)
+	if err != nil {
+		return o, nil, nil, err
+	}
+	head := r.Event.Branch()
+	if r.Event.HeadRef != "" {
+		head = r.Event.HeadRef
+	}
+	payload, err := json.Marshal(map[string]any{
+		"action": "completed", "chain": chain(r) + 1,
+		"workflow_run": map[string]any{
+			"id": r.ID, "name": r.Name, "path": r.Path, "event": r.Event.Name, "status": r.State, "conclusion": r.Conclusion, "head_branch": head, "head_sha": r.Event.SHA,
+			"run_number": r.Number, "run_attempt": r.Attempt, "html_url": s.cfg.URL + Page(r.ID), "actor": map[string]any{"login": r.Actor}, "head_commit": map[string]any{"id": r.Event.SHA, "message": r.Title},
+		},
+		"repository": map[string]any{"name": repo.Name, "full_name": r.Repository(), "default_branch": repo.DefaultBranch, "owner": map[string]any{"login": r.Owner}},
+	})
+	if err != nil {
+		return o, nil, nil, err
+	}
+	o = occasion{
+		repo: repo, actor: r.Actor, status: r.StatusSHA, fork: r.Fork, commit: commit,
+		event: workflow.Event{Name: "workflow_run", Action: "completed", Workflow: r.Name, HeadRef: head, Ref: "refs/heads/" + repo.DefaultBranch, SHA: sha, Payload: payload},
+	}
+	files, list, err = s.runs(ctx, o)
+	return o, files, list, err
+}
+
+// chain counts the workflow_run events that led to a run.
+func chain(r *cicd.Record) int {
+	var p struct {
+		Chain int `json:"chain"`
+	}
+	_ = json.Unmarshal(r.Event.Payload, &p) // other events have none
+	return p.Chain
+}

@@ -1,0 +1,393 @@
+package cicd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/workflow"
+)
+
+// Routes is the part of the route table for people and for jobs.
+func (s *Service) Routes() []api.Route {
+	return append([]api.Route{
+		{Method: "GET", Path: "/api/wherry/ci/runs", Permission: api.Read, Summary: "List workflow runs", Handler: api.JSON(s.list)},
+		{Method: "GET", Path: "/api/wherry/ci/runs/{id}", Permission: api.Read, Summary: "A workflow run with its jobs and steps", Handler: api.JSON(s.show)},
+		{Method: "GET", Path: "/api/wherry/ci/runs/{id}/jobs/{job}/log", Permission: api.Read, Summary: "The output of a workflow's job, from an offset on", Handler: api.Raw(s.log)},
+		{Method: "POST", Path: "/api/wherry/ci/runs/{id}/cancel", Permission: api.Write, Summary: "Cancel a workflow run", Handler: api.JSON(s.cancel)},
+		{Method: "POST", Path: "/api/wherry/ci/runs/{id}/rerun", Permission: api.Write, Summary: "Run a workflow again, or its failed jobs", Handler: api.JSON(s.rerun)},
+		{Method: "POST", Path: "/api/wherry/ci/runs/{id}/review", Permission: api.SignedIn, Summary: "Approve or reject the environment that a workflow run waits for", Handler: api.JSON(s.review)},
+		{Method: "POST", Path: "/api/wherry/ci/dispatch", Permission: api.Write, Summary: "Start a workflow by hand", Handler: api.JSON(s.dispatch)},
+		{Method: "GET", Path: "/api/wherry/ci/values", Permission: api.Admin, Summary: "List secrets' names and variables", Handler: api.JSON(s.listValues)},
+		{Method: "PUT", Path: "/api/wherry/ci/values", Permission: api.Admin, Summary: "Set a secret or a variable", Handler: api.JSON(s.setValue)},
+		{Method: "DELETE", Path: "/api/wherry/ci/values", Permission: api.Admin, Summary: "Delete a secret or a variable", Handler: api.JSON(s.deleteValue)},
+	}, s.jobRoutes()...)
+}
+
+type listIn struct {
+	Repo   string `json:"repo"`
+	SHA    string `json:"sha"`
+	Before int64  `json:"before"`
+	Limit  int    `json:"limit"`
+}
+
+type listOut struct {
+	Runs []*workflow.Run `json:"runs"`
+}
+
+func (s *Service) list(ctx context.Context, in *listIn) (*listOut, error) {
+	f := cicd.Filter{WorkspaceID: wherry.IdentityFrom(ctx).WorkspaceID, SHA: in.SHA, Before: in.Before, Limit: in.Limit}
+	if f.Limit <= 0 || f.Limit > 200 {
+		f.Limit = 30
+	}
+	if in.Repo != "" {
+		repo, err := s.cfg.Git.Repo(ctx, in.Repo)
+		if err != nil {
+			return nil, err
+		}
+		f.RepoID = repo.ID
+	}
+	list, err := s.cfg.Store.Runs(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	out := &listOut{Runs: []*workflow.Run{}}
+	for _, r := range list {
+		r.Event.Payload = nil // large, and of no use in a list
+		out.Runs = append(out.Runs, r.Run)
+	}
+	return out, nil
+}
+
+type idIn struct {
+	ID int64 `json:"id"`
+}
+
+// Shown is a run with what belongs to it.
+type Shown struct {
+	*workflow.Run
+	// Blocked are jobs that do not exist yet, as they wait for others.
+	Pending   []string        `json:"pending_jobs"`
+	Approvals []cicd.Approval `json:"approvals"`
+	Artifacts []cicd.Stored   `json:"artifacts"`
+}
+
+func (s *Service) show(ctx context.Context, in *idIn) (*Shown, error) {
+	return s.Shown(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.ID)
+}
+
+// Shown reads a run as it stands now, the steps of jobs that run included.
+func (s *Service) Shown(ctx context.Context, ws, id int64) (*Shown, error) {
+	r, err := s.cfg.Store.Run(ctx, ws, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &Shown{Run: r.Run, Pending: []string{}}
+	if w, err := s.workflow(ctx, r); err == nil && r.State != workflow.Completed {
+		for _, key := range w.Jobs() {
+			if !slices.ContainsFunc(r.Jobs, func(j *workflow.Job) bool { return j.Key == key }) {
+				out.Pending = append(out.Pending, w.JobName(key))
+			}
+		}
+	}
+	for _, j := range r.Jobs {
+		if j.State == workflow.Running {
+			if _, j.Steps, err = s.Events(j); err != nil {
+				return nil, err
+			}
+		}
+	}
+	r.Event.Payload = nil
+	if out.Approvals, err = s.cfg.Store.Approvals(ctx, id); err != nil {
+		return nil, err
+	}
+	out.Artifacts, err = s.cfg.Store.Artifacts(ctx, id)
+	return out, err
+}
+
+// log writes what a job has written so far, from ?offset= on; X-Wherry-Offset
+// says where the next begins, X-Wherry-Complete that no more will come.
+func (s *Service) log(w http.ResponseWriter, r *http.Request) error {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return wherry.Errorf(wherry.CodeInvalidParameter, "a run's id is a number")
+	}
+	rec, err := s.cfg.Store.Run(r.Context(), wherry.IdentityFrom(r.Context()).WorkspaceID, id)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(rec.Jobs, func(j *workflow.Job) bool {
+		return strconv.FormatInt(j.ID, 10) == r.PathValue("job") || j.Name == r.PathValue("job") || j.Key == r.PathValue("job")
+	})
+	if i < 0 {
+		return wherry.Errorf(wherry.CodeDoesNotExist, "run %d has no job %s that has begun", id, r.PathValue("job"))
+	}
+	j := rec.Jobs[i]
+	offset, _ := strconv.ParseInt(r.URL.Query().Get("offset"), 10, 64)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Wherry-Complete", strconv.FormatBool(j.State == workflow.Completed))
+	f, err := s.Log(j)
+	if err != nil { // it has not begun
+		w.Header().Set("X-Wherry-Offset", "0")
+		return nil
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	end := max(offset, info.Size())
+	w.Header().Set("X-Wherry-Offset", strconv.FormatInt(end, 10))
+	_, err = io.Copy(w, io.NewSectionReader(f, offset, end-offset))
+	return err
+}
+
+func (s *Service) cancel(ctx context.Context, in *idIn) (*Shown, error) {
+	ws := wherry.IdentityFrom(ctx).WorkspaceID
+	_, err := s.cfg.Store.Change(ctx, ws, in.ID, func(_ *store.Tx, r *cicd.Record) error {
+		if r.State == workflow.Completed {
+			return wherry.Errorf(wherry.CodeInvalidState, "run %d has ended: %s", r.ID, r.Conclusion)
+		}
+		r.Cancel = true
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Shown(ctx, ws, in.ID)
+}
+
+type rerunIn struct {
+	ID     int64 `json:"id"`
+	Failed bool  `json:"failed"` // only the jobs that did not succeed, and those after them
+}
+
+// rerun makes another attempt of a run that has ended: of all jobs, or of those
+// that failed with all that need them.
+func (s *Service) rerun(ctx context.Context, in *rerunIn) (*Shown, error) {
+	id := wherry.IdentityFrom(ctx)
+	_, err := s.cfg.Store.Change(ctx, id.WorkspaceID, in.ID, func(tx *store.Tx, r *cicd.Record) error {
+		if r.State != workflow.Completed || !r.Settled {
+			return wherry.Errorf(wherry.CodeInvalidState, "run %d has not ended", r.ID)
+		}
+		w, err := s.workflow(ctx, r)
+		if err != nil || r.Conclusion == workflow.StartupFailure {
+			return wherry.Errorf(wherry.CodeInvalidState, "run %d could not start: push a workflow that can", r.ID)
+		}
+		keep := map[string]bool{}
+		for _, key := range w.Jobs() {
+			keep[key] = in.Failed && r.Result(key) == workflow.Success && !slices.ContainsFunc(w.Needs(key), func(n string) bool { return !keep[n] })
+		}
+		r.Jobs = slices.DeleteFunc(r.Jobs, func(j *workflow.Job) bool { return !keep[j.Key] })
+		r.Attempt++
+		r.State, r.Conclusion, r.Message, r.Cancel, r.Settled, r.Actor = workflow.Queued, "", "", false, false, id.UserName
+		r.StartedAt, r.EndedAt = 0, 0
+		return s.emit(tx, r, wherry.EventCIRunStarted, id.UserName, map[string]any{
+			"repo": r.Repo, "workflow": r.Name, "path": r.Path, "event": r.Event.Name, "ref": r.Event.Ref, "sha": r.Event.SHA, "title": r.Title, "actor": id.UserName,
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Shown(ctx, id.WorkspaceID, in.ID)
+}
+
+type reviewIn struct {
+	ID          int64  `json:"id"`
+	Environment string `json:"environment"` // "" is the one that it waits for
+	Decision    string `json:"decision"`    // approved or rejected
+	Reason      string `json:"reason"`
+}
+
+func (s *Service) review(ctx context.Context, in *reviewIn) (*cicd.Approval, error) {
+	if in.Decision != cicd.Approved && in.Decision != cicd.Rejected {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "decision is approved or rejected, not %q", in.Decision)
+	}
+	r, err := s.cfg.Store.Run(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range r.Jobs {
+		if in.Environment == "" && j.State == workflow.Waiting && j.Environment != "" {
+			in.Environment = j.Environment
+		}
+	}
+	if in.Environment == "" {
+		return nil, wherry.Errorf(wherry.CodeInvalidState, "run %d waits for no approval", r.ID)
+	}
+	a, err := s.Decide(ctx, r, in.Environment, in.Decision, in.Reason)
+	return &a, err
+}
+
+type dispatchIn struct {
+	Repo     string            `json:"repo"`
+	Workflow string            `json:"workflow"` // file or name
+	Ref      string            `json:"ref"`      // branch or tag, "" is the default branch
+	Inputs   map[string]string `json:"inputs"`
+}
+
+func (s *Service) dispatch(ctx context.Context, in *dispatchIn) (*Shown, error) {
+	id := wherry.IdentityFrom(ctx)
+	repo, err := s.cfg.Git.Repo(ctx, in.Repo)
+	if err != nil {
+		return nil, err
+	}
+	ref := in.Ref
+	if ref == "" {
+		ref = repo.DefaultBranch
+	}
+	full := ref
+	if !strings.HasPrefix(ref, "refs/") {
+		full = "refs/heads/" + ref
+		if _, err := s.cfg.Hosting.Resolve(ctx, repo, full); err != nil {
+			full = "refs/tags/" + ref
+		}
+	}
+	sha, err := s.cfg.Hosting.Resolve(ctx, repo, full)
+	if err != nil {
+		return nil, wherry.Errorf(wherry.CodeDoesNotExist, "%s has no branch or tag %s", repo.Name, ref)
+	}
+	o := occasion{repo: repo, actor: id.UserName, status: sha, event: workflow.Event{Name: "workflow_dispatch", Ref: full, SHA: sha, Inputs: in.Inputs}}
+	if o.commit, err = s.cfg.Hosting.Commit(ctx, repo, sha); err != nil {
+		return nil, err
+	}
+	if o.only, err = s.named(ctx, o, in.Workflow); err != nil {
+		return nil, err
+	}
+	if o.event.Payload, err = json.Marshal(map[string]any{"inputs": in.Inputs, "ref": full, "workflow": o.only, "sender": map[string]any{"login": id.UserName}}); err != nil {
+		return nil, err
+	}
+	files, list, err := s.runs(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	err = s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error { return s.insert(tx, o, files, list) })
+	if err != nil {
+		return nil, err
+	}
+	return s.Shown(ctx, id.WorkspaceID, list[0].ID)
+}
+
+// named finds a workflow that can be started by hand, and checks its inputs.
+func (s *Service) named(ctx context.Context, o occasion, name string) (string, error) {
+	files, err := s.cfg.Hosting.Files(ctx, o.repo, o.event.SHA, workflow.Dir)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, p := range workflow.Files(files).Paths() {
+		w, _ := workflow.Parse(p, files[p])
+		if w == nil {
+			continue
+		}
+		short := strings.TrimPrefix(p, workflow.Dir+"/")
+		names = append(names, short)
+		if p != name && short != name && w.Name != name && strings.TrimSuffix(strings.TrimSuffix(short, ".yml"), ".yaml") != name {
+			continue
+		}
+		if !slices.Contains(w.Events(), "workflow_dispatch") {
+			return "", wherry.Errorf(wherry.CodeInvalidState, "%s can not be started by hand: it has no on: workflow_dispatch", short)
+		}
+		return p, w.CheckInputs(o.event.Inputs)
+	}
+	return "", wherry.Errorf(wherry.CodeDoesNotExist, "there is no workflow %s: there are %s", name, strings.Join(names, ", "))
+}
+
+type valueIn struct {
+	Repo        string `json:"repo"`
+	Environment string `json:"environment"`
+	Name        string `json:"name"`
+	Value       string `json:"value"`
+	Secret      bool   `json:"secret"`
+}
+
+var valueName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,254}$`)
+
+func (s *Service) scope(ctx context.Context, in *valueIn) (string, error) {
+	switch {
+	case in.Repo != "" && in.Environment != "" || in.Repo == "" && in.Environment == "":
+		return "", wherry.Errorf(wherry.CodeInvalidParameter, "name a repository or an environment")
+	case in.Environment != "":
+		return environmentScope(in.Environment), nil
+	}
+	repo, err := s.cfg.Git.Repo(ctx, in.Repo)
+	return repoScope(repo.Name), err
+}
+
+func (s *Service) setValue(ctx context.Context, in *valueIn) (*struct{}, error) {
+	scope, err := s.scope(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	name := strings.ToUpper(in.Name)
+	if !valueName.MatchString(name) || strings.HasPrefix(name, "GITHUB_") {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "a name has letters, digits and _, and does not begin with a digit or GITHUB_: %.60q", in.Name)
+	}
+	if len(in.Value) > 48<<10 {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "a value has at most 48 KB")
+	}
+	id := wherry.IdentityFrom(ctx)
+	v := cicd.Value{WorkspaceID: id.WorkspaceID, Scope: scope, Name: name, Secret: in.Secret, Value: in.Value, UpdatedBy: id.UserName}
+	if in.Secret {
+		v.Value = string(s.cfg.Key.Seal("ci:"+scope, name, []byte(in.Value)))
+	}
+	return &struct{}{}, s.cfg.Store.SetValue(ctx, v)
+}
+
+func (s *Service) deleteValue(ctx context.Context, in *valueIn) (*struct{}, error) {
+	scope, err := s.scope(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return &struct{}{}, s.cfg.Store.DeleteValue(ctx, cicd.Value{WorkspaceID: wherry.IdentityFrom(ctx).WorkspaceID, Scope: scope, Name: strings.ToUpper(in.Name), Secret: in.Secret})
+}
+
+type valuesOut struct {
+	Values []cicd.Value `json:"values"`
+}
+
+func (s *Service) listValues(ctx context.Context, in *valueIn) (*valuesOut, error) {
+	scope := ""
+	if in.Repo != "" || in.Environment != "" {
+		var err error
+		if scope, err = s.scope(ctx, in); err != nil {
+			return nil, err
+		}
+	}
+	list, err := s.cfg.Store.Values(ctx, wherry.IdentityFrom(ctx).WorkspaceID, scope)
+	for i := range list {
+		if list[i].Secret {
+			list[i].Value = ""
+		}
+	}
+	return &valuesOut{Values: list}, err
+}
+
+// schedules starts the workflows of default branches whose time has come.
+func (s *Service) schedules(ctx context.Context) error {
+	list, err := s.cfg.Store.Schedules(ctx, 0)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, c := range list {
+		if c.NextFire > now.UnixMilli() {
+			break
+		}
+		if err := s.fire(ctx, c, now); err != nil {
+			return fmt.Errorf("schedule %s of %s: %w", c.Cron, c.Path, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+// Package cicd runs the workflows of the repositories that are pushed to: what
+// a push starts, jobs on agents of their own, approvals, concurrency groups,
+// secrets, artifacts and caches.
+package cicd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/auth"
+	hosting "github.com/wherry-ml/wherry/cicd/git"
+	"github.com/wherry-ml/wherry/state"
+	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/store/environments"
+	"github.com/wherry-ml/wherry/store/git"
+	"github.com/wherry-ml/wherry/store/jobs"
+	"github.com/wherry-ml/wherry/store/workspace"
+	"github.com/wherry-ml/wherry/workflow"
+	"github.com/wherry-ml/wherry/workflow/action"
+)
+
+// Config is what New takes.
+type Config struct {
+	State        state.Dir
+	Store        *cicd.Store
+	Git          *git.Store
+	Hosting      *hosting.Service
+	Jobs         *jobs.Store
+	Environments *environments.Store
+	// Key seals secrets.
+	Key *workspace.Key
+	// SignIn signs the id-tokens of jobs.
+	SignIn *auth.Service
+	// URL is scheme://host:port of the server.
+	URL string
+	// Owner is the owner's name of all repositories, in OWNER/NAME.
+	Owner string
+	// Tools is what this machine has for workflows.
+	Tools func() action.Tools
+	// Index is the address of a package index for pip, "" for the machine's own.
+	Index string
+}
+
+// Service runs workflows.
+type Service struct {
+	cfg Config
+	bot wherry.Principal // whom jobs run as
+
+	mu     sync.Mutex
+	parsed map[string]*workflow.Workflow // by digest of the files and path
+}
+
+// botName is the user name of whom jobs run as: they may reach their own
+// repository, artifacts and caches, and nothing of the workspace.
+const botName = "github-actions[bot]"
+
+// New returns the service; Start makes it ready.
+func New(cfg Config) *Service {
+	return &Service{cfg: cfg, parsed: map[string]*workflow.Workflow{}}
+}
+
+// Start finds or makes the principal that jobs run as.
+func (s *Service) Start(ctx context.Context) error {
+	s.cfg.Hosting.Permit, s.cfg.Hosting.Remarks = s.permit, s.remarks
+	return s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) (err error) {
+		list, err := auth.Principals(tx, wherry.KindServicePrincipal)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			if p.DisplayName == botName {
+				s.bot = p
+				return nil
+			}
+		}
+		s.bot, err = auth.AddServicePrincipal(tx, "", botName, false)
+		return err
+	})
+}
+
+// tick is how often what only time changes is looked at: wait timers and
+// schedules.
+const tick = 5 * time.Second
+
+// Run starts what pushes ask for and brings runs to their ends. A pass looks
+// only at what is stored.
+func (s *Service) Run(ctx context.Context) error {
+	db := s.cfg.Store.DB()
+	pushed, stopPushed := s.cfg.Git.Changed()
+	defer stopPushed()
+	changed, stopChanged := db.Watch(cicd.Topic)
+	defer stopChanged()
+	ran, stopRan := db.Watch(jobs.TopicRun)
+	defer stopRan()
+	clock := time.NewTicker(tick)
+	defer clock.Stop()
+	for {
+		if err := s.pass(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("workflows: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-pushed:
+		case <-changed:
+		case <-ran:
+		case <-clock.C:
+		}
+	}
+}
+
+func (s *Service) pass(ctx context.Context) error {
+	triggers, err := s.cfg.Git.Pending(ctx, 100)
+	if err != nil {
+		return err
+	}
+	for _, t := range triggers {
+		if err := s.handle(ctx, t); err != nil {
+			return fmt.Errorf("trigger %d: %w", t.ID, err)
+		}
+	}
+	if err := s.schedules(ctx); err != nil {
+		return err
+	}
+	open, err := s.cfg.Store.Open(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range open {
+		err := s.step(ctx, r, open)
+		if wherry.CodeOf(err) == wherry.CodeAborted { // somebody cancelled or approved: the next pass sees it
+			slog.Debug("workflow run changed meanwhile", "run", r.ID)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("run %d: %w", r.ID, err)
+		}
+	}
+	return nil
+}
+
+// workflow returns the parsed file that a run runs by.
+func (s *Service) workflow(ctx context.Context, r *cicd.Record) (*workflow.Workflow, error) {
+	key := r.Files + " " + r.Path
+	s.mu.Lock()
+	w := s.parsed[key]
+	s.mu.Unlock()
+	if w != nil {
+		return w, nil
+	}
+	files, err := s.cfg.Store.Files(ctx, r.Files)
+	if err != nil {
+		return nil, err
+	}
+	w, problems := workflow.Parse(r.Path, files[r.Path])
+	if w == nil {
+		return nil, fmt.Errorf("%v", problems)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.parsed) > 256 {
+		clear(s.parsed)
+	}
+	s.parsed[key] = w
+	return w, nil
+}
+
+// machine is what workflows find here.
+func (s *Service) machine() workflow.Machine {
+	return workflow.Machine{
+		Action: action.Known, Actions: action.Names(), Node: s.cfg.Tools().Node != "",
+		Shell: func(name string) bool { _, err := exec.LookPath(name); return err == nil },
+	}
+}
+
+// permit lets the jobs of workflows into the repository that they are of: to
+// read, and to write if their permissions say so.
+func (s *Service) permit(ctx context.Context, id wherry.Identity, repo git.Repo, write bool) error {
+	r, j, err := s.cfg.Store.JobOfTask(ctx, id.RunID)
+	if id.RunID == 0 || err != nil {
+		if id.Admin || id.ForAdmin {
+			return nil
+		}
+		return wherry.Errorf(wherry.CodePermissionDenied, "%s may not use repositories: only admins may until grants are enforced", id.UserName)
+	}
+	if r.RepoID != repo.ID && write {
+		return wherry.Errorf(wherry.CodePermissionDenied, "a workflow of %s may not write to %s", r.Repo, repo.Name)
+	}
+	if r.RepoID != repo.ID && !s.related(ctx, r, repo) {
+		return wherry.Errorf(wherry.CodePermissionDenied, "a workflow of %s may not read %s", r.Repo, repo.Name)
+	}
+	if !write {
+		return nil
+	}
+	w, err := s.workflow(ctx, r)
+	if err != nil {
+		return err
+	}
+	if r.Fork || w.Permissions(j.Key)["contents"] != "write" {
+		return wherry.Errorf(wherry.CodePermissionDenied, "the job %s may only read: give it permissions: contents: write", j.Name)
+	}
+	return nil
+}
+
+// related reports whether a repository is a fork of the run's.
+func (s *Service) related(ctx context.Context, r *cicd.Record, repo git.Repo) bool {
+	own, err := s.cfg.Git.RepoByID(ctx, r.RepoID)
+	return err == nil && repo.ForkOf == own.Name
+}
+
+func (s *Service) emit(tx *store.Tx, r *cicd.Record, kind, actor string, payload map[string]any) error {
+	payload["run_id"], payload["attempt"] = r.ID, r.Attempt
+	b, err := json.Marshal(payload)
+	if err != nil {
+		return err
+	}
+	return tx.Emit(wherry.Event{WorkspaceID: r.WorkspaceID, Kind: kind, Subject: fmt.Sprintf("%d/%d", r.ID, r.Attempt), Actor: actor, Payload: b})
+}
+
+// Page is the path of a run's page.
+func Page(id int64) string { return fmt.Sprintf("/workflows/runs/%d", id) }

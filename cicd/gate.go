@@ -1,0 +1,155 @@
+package cicd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/workflow"
+)
+
+// gate lets a waiting job go on once its environment and its concurrency group
+// allow it, or ends it if they never will.
+func (s *Service) gate(ctx context.Context, r *cicd.Record, j *workflow.Job, open []*cicd.Record) error {
+	if j.ID == 0 {
+		return nil // stored first
+	}
+	ready, err := s.approved(ctx, r, j)
+	if err != nil || !ready || j.State == workflow.Completed {
+		return err
+	}
+	if j.Group != "" && s.blocked(r, j, open) {
+		return nil
+	}
+	j.State, j.Message = workflow.Queued, ""
+	return nil
+}
+
+// approved tells whether a job may deploy to its environment now. An
+// environment that nobody has set up lets everything through, as on GitHub.
+func (s *Service) approved(ctx context.Context, r *cicd.Record, j *workflow.Job) (bool, error) {
+	if j.Environment == "" {
+		return true, nil
+	}
+	e, err := s.cfg.Environments.Get(ctx, r.WorkspaceID, j.Environment)
+	if wherry.CodeOf(err) == wherry.CodeDoesNotExist {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	now := time.Now().UnixMilli()
+	if !e.Allows(r.Event.Ref) {
+		end(j, workflow.Failure, fmt.Sprintf("%s may not be deployed to %s: its environment allows %v", r.Event.Ref, e.Name, e.Branches), now)
+		return false, nil
+	}
+	if j.StartedAt == 0 { // when it began to wait
+		j.StartedAt = now
+	}
+	if len(e.Reviewers) > 0 && !j.Approved {
+		d, ok, err := s.decision(ctx, r, e.Name)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			j.Message = fmt.Sprintf("waits for an approval of %s: `wherry promote %d`", e.Name, r.ID)
+			return false, nil
+		}
+		if d.Decision == cicd.Rejected {
+			end(j, workflow.Failure, fmt.Sprintf("%s rejected the deployment to %s: %s", d.By, e.Name, d.Reason), now)
+			return false, nil
+		}
+		j.Approved = true
+	}
+	if wait := int64(e.WaitMinutes) * 60_000; now < j.StartedAt+wait {
+		j.Message = fmt.Sprintf("waits %d minutes before it deploys to %s", e.WaitMinutes, e.Name)
+		return false, nil
+	}
+	return true, nil
+}
+
+func end(j *workflow.Job, conclusion, message string, now int64) {
+	j.State, j.Conclusion, j.Message, j.EndedAt = workflow.Completed, conclusion, message, now
+}
+
+func (s *Service) decision(ctx context.Context, r *cicd.Record, environment string) (a cicd.Approval, ok bool, err error) {
+	list, err := s.cfg.Store.Approvals(ctx, r.ID)
+	for _, a := range list {
+		if a.Attempt == r.Attempt && a.Environment == environment {
+			return a, true, nil
+		}
+	}
+	return a, false, err
+}
+
+// blocked tells whether another job of the repository is ahead in the job's
+// concurrency group; with cancel-in-progress that one is ended.
+func (s *Service) blocked(r *cicd.Record, j *workflow.Job, open []*cicd.Record) (wait bool) {
+	for _, o := range open {
+		if o.RepoID != r.RepoID {
+			continue
+		}
+		for _, other := range o.Jobs {
+			if other.ID == j.ID || other.Group != j.Group || other.ID == 0 {
+				continue
+			}
+			active := other.State == workflow.Running || other.State == workflow.Queued
+			if active || other.State == workflow.Waiting && other.ID < j.ID {
+				wait = true
+			}
+		}
+	}
+	return wait
+}
+
+// Decide stores what a reviewer says of the environment that a run waits for.
+func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decision, reason string) (a cicd.Approval, err error) {
+	id := wherry.IdentityFrom(ctx)
+	e, err := s.cfg.Environments.Get(ctx, r.WorkspaceID, environment)
+	if err != nil {
+		return a, err
+	}
+	waiting := slices.ContainsFunc(r.Jobs, func(j *workflow.Job) bool { return j.State == workflow.Waiting && j.Environment == environment })
+	switch {
+	case !waiting:
+		return a, wherry.Errorf(wherry.CodeInvalidState, "run %d does not wait for %s", r.ID, environment)
+	case e.PreventSelfReview && id.UserName == r.Actor:
+		return a, wherry.Errorf(wherry.CodePermissionDenied, "%s started run %d, and %s wants another reviewer", id.UserName, r.ID, e.Name)
+	}
+	if !reviews(id, e) {
+		return a, wherry.Errorf(wherry.CodePermissionDenied, "%s is no reviewer of %s: %v are", id.UserName, e.Name, e.Reviewers)
+	}
+	a = cicd.Approval{RunID: r.ID, Attempt: r.Attempt, Environment: e.Name, Decision: decision, By: id.UserName, Reason: reason}
+	return a, s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error {
+		ok, err := cicd.Decide(tx, a)
+		if err == nil && !ok {
+			err = wherry.Errorf(wherry.CodeInvalidState, "it was decided before: `wherry ci show %d`", r.ID)
+		}
+		if err != nil {
+			return err
+		}
+		jobs := []string{}
+		for _, j := range r.Jobs {
+			if j.Environment == environment {
+				jobs = append(jobs, j.Key)
+			}
+		}
+		return s.emit(tx, r, wherry.EventCIApproval, a.By, map[string]any{"environment": e.Name, "jobs": jobs, "decision": decision, "by": a.By, "reason": reason})
+	})
+}
+
+// reviews tells whether somebody is among the reviewers, by name, id or group.
+func reviews(id wherry.Identity, e wherry.Environment) bool {
+	names := []string{id.UserName, "users"}
+	if id.ApplicationID != "" {
+		names = append(names, id.ApplicationID)
+	}
+	if id.Admin {
+		names = append(names, "admins")
+	}
+	return len(e.Reviewers) == 0 || slices.ContainsFunc(e.Reviewers, func(r string) bool { return slices.Contains(names, r) })
+}

@@ -1,0 +1,84 @@
+package git
+
+import (
+	"context"
+	"path"
+	"strings"
+
+	"github.com/wherry-ml/wherry/store/git"
+)
+
+// maxFile bounds one file that Files returns, and maxReads how many there are.
+const (
+	maxFile  = 1 << 20
+	maxReads = 500
+)
+
+// Files returns the files below a folder of a commit, by their path in the
+// repository; links and what is too large are left out.
+func (s *Service) Files(ctx context.Context, r git.Repo, sha, folder string) (map[string][]byte, error) {
+	list, err := s.output(ctx, s.dir(r), "ls-tree", "-r", "-z", "--long", "--full-tree", sha, folder+"/")
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for entry := range strings.SplitSeq(list, "\x00") {
+		about, name, ok := strings.Cut(entry, "\t")
+		fields := strings.Fields(about) // mode, type, id, size
+		if !ok || len(fields) != 4 || fields[1] != "blob" || fields[0] == "120000" || len(fields[3]) > len("1048576") || path.Clean(name) != name || len(files) >= maxReads {
+			continue
+		}
+		text, err := s.output(ctx, s.dir(r), "cat-file", "blob", fields[2])
+		if err != nil {
+			return nil, err
+		}
+		if len(text) <= maxFile {
+			files[name] = []byte(text)
+		}
+	}
+	return files, nil
+}
+
+// Differing lists the files that differ between two commits; nil, and no error,
+// if one of them is not there, as before the first push of a branch.
+func (s *Service) Differing(ctx context.Context, r git.Repo, old, now string) ([]string, error) {
+	if old == git.Zero || old == "" || now == git.Zero {
+		return nil, nil
+	}
+	list, err := s.output(ctx, s.dir(r), "diff", "--name-only", "-z", "--no-renames", old, now, "--")
+	if err != nil {
+		return nil, nil //nolint:nilerr // a forced push may have left the old commit behind
+	}
+	files := []string{}
+	for name := range strings.SplitSeq(list, "\x00") {
+		if name != "" {
+			files = append(files, name)
+		}
+	}
+	return files, nil
+}
+
+// Commit is what a commit says of itself.
+type Commit struct {
+	SHA, Tree, Author, Email, Subject, Message string
+	At                                         string // RFC 3339
+}
+
+// Commit reads a commit.
+func (s *Service) Commit(ctx context.Context, r git.Repo, sha string) (c Commit, err error) {
+	text, err := s.output(ctx, s.dir(r), "log", "-1", "--no-show-signature", "--format=%H%x00%T%x00%an%x00%ae%x00%aI%x00%s%x00%B", sha, "--")
+	if err != nil {
+		return c, err
+	}
+	parts := strings.SplitN(strings.TrimSpace(text), "\x00", 7)
+	if len(parts) == 7 {
+		c = Commit{SHA: parts[0], Tree: parts[1], Author: parts[2], Email: parts[3], At: parts[4], Subject: parts[5], Message: strings.TrimSpace(parts[6])}
+	}
+	return c, nil
+}
+
+// Resolve returns the commit of a branch, a tag or a full id.
+func (s *Service) Resolve(ctx context.Context, r git.Repo, ref string) (sha string, err error) {
+	text, err := s.output(ctx, s.dir(r), "rev-parse", "--verify", "--quiet", "--end-of-options", ref+"^{commit}")
+	return strings.TrimSpace(text), err
+}

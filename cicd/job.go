@@ -1,0 +1,275 @@
+package cicd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/workflow"
+)
+
+// jobRoutes are what the jobs themselves call, with the token of their attempt.
+func (s *Service) jobRoutes() []api.Route {
+	return []api.Route{
+		{Method: "GET", Path: "/api/wherry/ci/id-token", Permission: api.Own, Summary: "An OIDC token that tells who a workflow's job is", Handler: api.JSON(s.idToken)},
+		{Method: "GET", Path: "/api/wherry/ci/runs/{id}/artifacts", Permission: api.Own, Summary: "List the artifacts of a workflow run", Handler: api.JSON(s.artifacts)},
+		{Method: "GET", Path: "/api/wherry/ci/runs/{id}/artifacts/{name}", Permission: api.Own, Summary: "Download an artifact: a tar compressed with zstd", Handler: api.Raw(s.getArtifact)},
+		{Method: "PUT", Path: "/api/wherry/ci/runs/{id}/artifacts/{name}", Permission: api.Own, Summary: "Upload an artifact", Handler: api.Raw(s.putArtifact)},
+		{Method: "GET", Path: "/api/wherry/ci/caches", Permission: api.Own, Summary: "List the caches that a job may use", Handler: api.JSON(s.caches)},
+		{Method: "GET", Path: "/api/wherry/ci/caches/{name}", Permission: api.Own, Summary: "Restore a cache", Handler: api.Raw(s.getCache)},
+		{Method: "PUT", Path: "/api/wherry/ci/caches/{name}", Permission: api.Own, Summary: "Save a cache", Handler: api.Raw(s.putCache)},
+	}
+}
+
+// caller is the job that calls; admins may read what is of any run.
+func (s *Service) caller(ctx context.Context) (*cicd.Record, *workflow.Job, error) {
+	id := wherry.IdentityFrom(ctx)
+	if id.RunID == 0 {
+		return nil, nil, wherry.Errorf(wherry.CodePermissionDenied, "only a workflow's job may do that")
+	}
+	return s.cfg.Store.JobOfTask(ctx, id.RunID)
+}
+
+type tokenIn struct {
+	Audience string `json:"audience"`
+}
+
+type tokenOut struct {
+	Value string `json:"value"`
+}
+
+// idToken signs who the calling job is, if its permissions have id-token: write.
+// The claims are those that GitHub documents.
+func (s *Service) idToken(ctx context.Context, in *tokenIn) (*tokenOut, error) {
+	r, j, err := s.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.workflow(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if r.Fork || w.Permissions(j.Key)["id-token"] != "write" {
+		return nil, wherry.Errorf(wherry.CodePermissionDenied, "the job %s may not have an OIDC token: give it permissions: id-token: write", j.Name)
+	}
+	audience := in.Audience
+	if audience == "" {
+		audience = "https://github.com/" + r.Owner
+	}
+	claims := map[string]any{
+		"ref": r.Event.Ref, "sha": r.Event.SHA, "repository": r.Repository(), "repository_owner": r.Owner, "workflow": r.Name, "event_name": r.Event.Name,
+		"run_id": strconv.FormatInt(r.ID, 10), "run_number": strconv.FormatInt(r.Number, 10), "run_attempt": strconv.FormatInt(r.Attempt, 10), "actor": r.Actor,
+		"head_ref": r.Event.HeadRef, "base_ref": r.Event.BaseRef, "job_workflow_ref": r.Repository() + "/" + r.Path + "@" + r.Event.Ref, "runner_environment": "self-hosted",
+	}
+	if j.Environment != "" {
+		claims["environment"] = j.Environment
+	}
+	token, err := s.cfg.SignIn.SignActions(s.subject(r, j.Environment), audience, claims)
+	return &tokenOut{Value: token}, err
+}
+
+// ownRun is the run of the path, if the caller may touch it.
+func (s *Service) ownRun(ctx context.Context, id int64, write bool) (*cicd.Record, *workflow.Job, error) {
+	who := wherry.IdentityFrom(ctx)
+	if who.RunID == 0 && who.Admin && !write {
+		r, err := s.cfg.Store.Run(ctx, who.WorkspaceID, id)
+		return r, nil, err
+	}
+	r, j, err := s.caller(ctx)
+	if err == nil && r.ID != id {
+		err = wherry.Errorf(wherry.CodePermissionDenied, "a job may use the artifacts of its own run only")
+	}
+	return r, j, err
+}
+
+type namesIn struct {
+	ID     int64  `json:"id"`
+	Prefix string `json:"prefix"`
+}
+
+type namesOut struct {
+	Names []string      `json:"names"`
+	Items []cicd.Stored `json:"items"`
+}
+
+func named(list []cicd.Stored, prefix string) *namesOut {
+	out := &namesOut{Names: []string{}, Items: []cicd.Stored{}}
+	for _, a := range list {
+		if strings.HasPrefix(a.Name, prefix) && !slices.Contains(out.Names, a.Name) {
+			out.Names, out.Items = append(out.Names, a.Name), append(out.Items, a)
+		}
+	}
+	return out
+}
+
+func (s *Service) artifacts(ctx context.Context, in *namesIn) (*namesOut, error) {
+	r, _, err := s.ownRun(ctx, in.ID, false)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.cfg.Store.Artifacts(ctx, r.ID)
+	return named(list, in.Prefix), err
+}
+
+func runID(r *http.Request) (int64, error) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return 0, wherry.Errorf(wherry.CodeInvalidParameter, "a run's id is a number")
+	}
+	return id, nil
+}
+
+func (s *Service) artifactFile(run int64, name string) string {
+	return s.cfg.State.Path("ci", "artifacts", strconv.FormatInt(run, 10), url.PathEscape(name))
+}
+
+func (s *Service) cacheFile(digest string) string { return s.cfg.State.Path("ci", "caches", digest) }
+
+// maxStored bounds one artifact or cache, as GitHub does.
+const maxStored = 10 << 30
+
+// receive writes a body to a temporary file beside name, synced, and returns its
+// digest; move puts it in its place.
+func receive(w http.ResponseWriter, r *http.Request, dir string) (tmp string, size int64, digest string, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", 0, "", err
+	}
+	f, err := os.CreateTemp(dir, ".upload-*")
+	if err != nil {
+		return "", 0, "", err
+	}
+	h := sha256.New()
+	size, err = io.Copy(io.MultiWriter(f, h), http.MaxBytesReader(w, r.Body, maxStored))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", 0, "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return f.Name(), size, hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
+	id, err := runID(r)
+	if err != nil {
+		return err
+	}
+	rec, j, err := s.ownRun(r.Context(), id, true)
+	if err != nil {
+		return err
+	}
+	file := s.artifactFile(rec.ID, r.PathValue("name"))
+	tmp, size, digest, err := receive(w, r, filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	suites, err := testResults(tmp)
+	if err != nil {
+		suites = nil // it holds no readable results
+	}
+	if err := os.Rename(tmp, file); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	return s.cfg.Store.DB().Write(r.Context(), func(tx *store.Tx) error {
+		if err := cicd.PutArtifact(tx, rec.ID, rec.Attempt, cicd.Stored{Name: r.PathValue("name"), Job: j.Name, Size: size, Digest: digest}); err != nil {
+			return err
+		}
+		if suites != nil {
+			if err := s.emit(tx, rec, wherry.EventCITest, rec.Actor, suites.payload(j.Name)); err != nil {
+				return err
+			}
+		}
+		return s.emit(tx, rec, wherry.EventCIArtifact, rec.Actor, map[string]any{"job": j.Name, "name": r.PathValue("name"), "sha256": digest, "size": size})
+	})
+}
+
+func (s *Service) getArtifact(w http.ResponseWriter, r *http.Request) error {
+	id, err := runID(r)
+	if err != nil {
+		return err
+	}
+	rec, _, err := s.ownRun(r.Context(), id, false)
+	if err != nil {
+		return err
+	}
+	return sendFile(w, s.artifactFile(rec.ID, r.PathValue("name")))
+}
+
+func sendFile(w http.ResponseWriter, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return wherry.Errorf(wherry.CodeDoesNotExist, "there is none of that name")
+	}
+	defer f.Close()
+	w.Header().Set("Content-Type", "application/zstd")
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// cacheRefs are the refs whose caches a run may use: its own, that which a pull
+// request goes to, and the default branch's. What a fork's run saves, only that
+// pull request sees.
+func (s *Service) cacheRefs(ctx context.Context, r *cicd.Record) ([]string, error) {
+	repo, err := s.cfg.Git.RepoByID(ctx, r.RepoID)
+	refs := []string{r.Event.Ref}
+	if r.Event.BaseRef != "" {
+		refs = append(refs, "refs/heads/"+r.Event.BaseRef)
+	}
+	return append(refs, "refs/heads/"+repo.DefaultBranch), err
+}
+
+func (s *Service) usable(ctx context.Context) (*cicd.Record, []cicd.Stored, error) {
+	r, _, err := s.caller(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	refs, err := s.cacheRefs(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := s.cfg.Store.Caches(ctx, r.RepoID, refs...)
+	return r, list, err
+}
+
+func (s *Service) caches(ctx context.Context, in *namesIn) (*namesOut, error) {
+	_, list, err := s.usable(ctx)
+	return named(list, in.Prefix), err
+}
+
+func (s *Service) getCache(w http.ResponseWriter, r *http.Request) error {
+	_, list, err := s.usable(r.Context())
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(c cicd.Stored) bool { return c.Name == r.PathValue("name") })
+	if i < 0 {
+		return wherry.Errorf(wherry.CodeDoesNotExist, "there is no cache of that name")
+	}
+	return sendFile(w, s.cacheFile(list[i].Digest))
+}
+
+func (s *Service) putCache(w http.ResponseWriter, r *http.Request) error {
+	rec, _, err := s.caller(r.Context())
+	if err != nil {
+		return err
+	}
+	tmp, size, digest, err := receive(w, r, s.cfg.State.Path("ci", "caches"))
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, s.cacheFile(digest)); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	_, err = s.cfg.Store.PutCache(r.Context(), rec.RepoID, rec.Event.Ref, cicd.Stored{Name: r.PathValue("name"), Size: size, Digest: digest})
+	return err
+}

@@ -1,0 +1,134 @@
+package cicd
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// suite is a test suite of a JUnit report.
+type suite struct {
+	Name     string  `xml:"name,attr" json:"name"`
+	Tests    int     `xml:"tests,attr" json:"tests"`
+	Failures int     `xml:"failures,attr" json:"failures"`
+	Errors   int     `xml:"errors,attr" json:"errors"`
+	Skipped  int     `xml:"skipped,attr" json:"skipped"`
+	Seconds  float64 `xml:"time,attr" json:"seconds"`
+	Cases    []struct {
+		Class   string `xml:"classname,attr"`
+		Name    string `xml:"name,attr"`
+		Failure *struct {
+			Message string `xml:"message,attr"`
+		} `xml:"failure"`
+		Error *struct {
+			Message string `xml:"message,attr"`
+		} `xml:"error"`
+		Skipped *struct{} `xml:"skipped"`
+	} `xml:"testcase" json:"-"`
+}
+
+// results are the test suites of an artifact.
+type results struct {
+	suites []suite
+	digest string
+	failed []string
+}
+
+// Bounds of what is read for test results.
+const (
+	maxReport  = 8 << 20
+	maxReports = 50
+)
+
+// testResults finds the JUnit reports in a packed artifact; nil if there are
+// none.
+func testResults(file string) (*results, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	z, err := zstd.NewReader(f, zstd.WithDecoderMaxMemory(256<<20))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	t := tar.NewReader(z)
+	h := sha256.New()
+	var r *results
+	for n := 0; n < maxReports; {
+		header, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !strings.HasSuffix(header.Name, ".xml") || header.Size > maxReport {
+			continue
+		}
+		n++
+		b, err := io.ReadAll(io.LimitReader(t, maxReport))
+		if err != nil {
+			return nil, err
+		}
+		if found := suites(b); len(found) > 0 {
+			if r == nil {
+				r = &results{}
+			}
+			r.suites = append(r.suites, found...)
+		}
+	}
+	if r == nil {
+		return nil, nil
+	}
+	for _, s := range r.suites {
+		for _, c := range s.Cases {
+			outcome := "passed"
+			switch {
+			case c.Failure != nil || c.Error != nil:
+				outcome = "failed"
+				if len(r.failed) < 100 {
+					r.failed = append(r.failed, c.Class+"::"+c.Name)
+				}
+			case c.Skipped != nil:
+				outcome = "skipped"
+			}
+			fmt.Fprintf(h, "%s::%s %s\n", c.Class, c.Name, outcome)
+		}
+	}
+	r.digest = hex.EncodeToString(h.Sum(nil))
+	return r, nil
+}
+
+// suites reads a report: one suite, or several in testsuites.
+func suites(b []byte) []suite {
+	var many struct {
+		XMLName xml.Name `xml:"testsuites"`
+		Suites  []suite  `xml:"testsuite"`
+	}
+	if xml.Unmarshal(b, &many) == nil {
+		return many.Suites
+	}
+	var one struct {
+		XMLName xml.Name `xml:"testsuite"`
+		suite
+	}
+	if xml.Unmarshal(b, &one) == nil {
+		return []suite{one.suite}
+	}
+	return nil
+}
+
+// payload is that of EventCITest.
+func (r *results) payload(job string) map[string]any {
+	return map[string]any{"job": job, "digest": r.digest, "suites": r.suites, "failed": r.failed}
+}

@@ -1,0 +1,224 @@
+package cicd
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store"
+)
+
+// Decisions about an environment of a run.
+const (
+	Approved = "approved"
+	Rejected = "rejected"
+)
+
+// Approval is what a reviewer said of one attempt of a run that is to deploy.
+type Approval struct {
+	RunID       int64  `json:"run_id"`
+	Attempt     int64  `json:"attempt"`
+	Environment string `json:"environment"`
+	Decision    string `json:"decision"`
+	By          string `json:"by"`
+	Reason      string `json:"reason"`
+	At          int64  `json:"at"` // ms
+}
+
+// Decide stores a decision; the first counts, and ok is false for a later one.
+func Decide(tx *store.Tx, a Approval) (ok bool, err error) {
+	n, err := tx.Exec(`INSERT INTO ci_approval (run_id, attempt, environment, decision, reviewer, reason, at) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+		a.RunID, a.Attempt, a.Environment, a.Decision, a.By, a.Reason, time.Now().UnixMilli())
+	tx.Changed(Topic)
+	return n == 1, err
+}
+
+// Approvals lists the decisions about a run.
+func (s *Store) Approvals(ctx context.Context, runID int64) (list []Approval, err error) {
+	list = []Approval{}
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT run_id, attempt, environment, decision, reviewer, reason, at FROM ci_approval WHERE run_id = $1 ORDER BY at`, []any{runID}, func(row func(...any) error) error {
+			var a Approval
+			err := row(&a.RunID, &a.Attempt, &a.Environment, &a.Decision, &a.By, &a.Reason, &a.At)
+			list = append(list, a)
+			return err
+		})
+	})
+	return list, err
+}
+
+// Value is a secret or a variable of a scope: repo:NAME or environment:NAME.
+type Value struct {
+	WorkspaceID int64  `json:"-"`
+	Scope       string `json:"scope"`
+	Name        string `json:"name"`
+	Secret      bool   `json:"secret"`
+	Value       string `json:"value,omitempty"` // sealed, of a secret
+	UpdatedBy   string `json:"updated_by"`
+	UpdatedAt   int64  `json:"updated_at"` // ms
+}
+
+// SetValue stores a secret or a variable.
+func (s *Store) SetValue(ctx context.Context, v Value) error {
+	return s.db.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO ci_value (workspace_id, scope, name, secret, value, updated_by, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (workspace_id, scope, secret, name) DO UPDATE SET value = excluded.value, updated_by = excluded.updated_by, updated_at = excluded.updated_at`,
+			v.WorkspaceID, v.Scope, v.Name, v.Secret, v.Value, v.UpdatedBy, time.Now().UnixMilli())
+		return err
+	})
+}
+
+// DeleteValue deletes a secret or a variable; RESOURCE_DOES_NOT_EXIST if there
+// is none.
+func (s *Store) DeleteValue(ctx context.Context, v Value) error {
+	return s.db.Write(ctx, func(tx *store.Tx) error {
+		n, err := tx.Exec(`DELETE FROM ci_value WHERE workspace_id = $1 AND scope = $2 AND secret = $3 AND name = $4`, v.WorkspaceID, v.Scope, v.Secret, v.Name)
+		if err == nil && n == 0 {
+			err = wherry.Errorf(wherry.CodeDoesNotExist, "there is no %s of that name in %s", v.Name, v.Scope)
+		}
+		return err
+	})
+}
+
+// Values lists the secrets and variables of a scope, or of all of a workspace
+// for "".
+func (s *Store) Values(ctx context.Context, ws int64, scope string) (list []Value, err error) {
+	list = []Value{}
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT workspace_id, scope, name, secret, value, updated_by, updated_at FROM ci_value
+			WHERE workspace_id = $1 AND ($2 = '' OR scope = $2) ORDER BY scope, secret, name`, []any{ws, scope}, func(row func(...any) error) error {
+			var v Value
+			err := row(&v.WorkspaceID, &v.Scope, &v.Name, &v.Secret, &v.Value, &v.UpdatedBy, &v.UpdatedAt)
+			list = append(list, v)
+			return err
+		})
+	})
+	return list, err
+}
+
+// Stored is an artifact of a run or a cache of a repository.
+type Stored struct {
+	Name      string `json:"name"`
+	Job       string `json:"job,omitempty"`
+	Size      int64  `json:"size"` // bytes, packed
+	Digest    string `json:"sha256"`
+	CreatedAt int64  `json:"created_at"` // ms
+}
+
+// PutArtifact records an artifact; one of that name is replaced.
+func PutArtifact(tx *store.Tx, runID, attempt int64, a Stored) error {
+	_, err := tx.Exec(`INSERT INTO ci_artifact (run_id, attempt, name, job, size, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (run_id, name) DO UPDATE SET attempt = excluded.attempt, job = excluded.job, size = excluded.size, digest = excluded.digest, created_at = excluded.created_at`,
+		runID, attempt, a.Name, a.Job, a.Size, a.Digest, time.Now().UnixMilli())
+	return err
+}
+
+// Artifacts lists those of a run.
+func (s *Store) Artifacts(ctx context.Context, runID int64) ([]Stored, error) {
+	return s.stored(ctx, `SELECT name, job, size, digest, created_at FROM ci_artifact WHERE run_id = $1 ORDER BY created_at DESC, name`, runID)
+}
+
+// PutCache records a cache of a ref; what is there stays, and ok is false.
+func (s *Store) PutCache(ctx context.Context, repoID int64, ref string, c Stored) (ok bool, err error) {
+	err = s.db.Write(ctx, func(tx *store.Tx) error {
+		n, err := tx.Exec(`INSERT INTO ci_cache (repo_id, ref, name, size, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+			repoID, ref, c.Name, c.Size, c.Digest, time.Now().UnixMilli())
+		ok = n == 1
+		return err
+	})
+	return ok, err
+}
+
+// Caches lists those that a ref may use, the newest first: its own, then those
+// of the others in order.
+func (s *Store) Caches(ctx context.Context, repoID int64, refs ...string) (list []Stored, err error) {
+	for _, ref := range refs {
+		more, err := s.stored(ctx, `SELECT name, '', size, digest, created_at FROM ci_cache WHERE repo_id = $1 AND ref = $2 ORDER BY created_at DESC, name`, repoID, ref)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, more...)
+	}
+	return list, nil
+}
+
+func (s *Store) stored(ctx context.Context, query string, args ...any) (list []Stored, err error) {
+	list = []Stored{}
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(query, args, func(row func(...any) error) error {
+			var a Stored
+			err := row(&a.Name, &a.Job, &a.Size, &a.Digest, &a.CreatedAt)
+			list = append(list, a)
+			return err
+		})
+	})
+	return list, err
+}
+
+// Schedule is when a workflow of a default branch fires next.
+type Schedule struct {
+	RepoID   int64
+	Path     string
+	Cron     string
+	NextFire int64 // ms
+}
+
+// Schedules lists those of a repository, or all for 0.
+func (s *Store) Schedules(ctx context.Context, repoID int64) (list []Schedule, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT repo_id, path, cron, next_fire FROM ci_schedule WHERE $1 = 0 OR repo_id = $1 ORDER BY next_fire`, []any{repoID}, func(row func(...any) error) error {
+			var c Schedule
+			err := row(&c.RepoID, &c.Path, &c.Cron, &c.NextFire)
+			list = append(list, c)
+			return err
+		})
+	})
+	return list, err
+}
+
+// SetSchedules replaces those of a repository; one that stays keeps its time.
+func SetSchedules(tx *store.Tx, repoID int64, list []Schedule) error {
+	var old []Schedule
+	err := tx.Each(`SELECT repo_id, path, cron, next_fire FROM ci_schedule WHERE repo_id = $1`, []any{repoID}, func(row func(...any) error) error {
+		var c Schedule
+		err := row(&c.RepoID, &c.Path, &c.Cron, &c.NextFire)
+		old = append(old, c)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`DELETE FROM ci_schedule WHERE repo_id = $1`, repoID); err != nil {
+		return err
+	}
+	for _, c := range list {
+		for _, o := range old {
+			if o.Path == c.Path && o.Cron == c.Cron {
+				c.NextFire = o.NextFire
+			}
+		}
+		_, err := tx.Exec(`INSERT INTO ci_schedule (repo_id, path, cron, next_fire) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, repoID, c.Path, c.Cron, c.NextFire)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Fired moves a schedule on; ok is false if another did it first.
+func Fired(tx *store.Tx, c Schedule, next int64) (ok bool, err error) {
+	n, err := tx.Exec(`UPDATE ci_schedule SET next_fire = $1 WHERE repo_id = $2 AND path = $3 AND cron = $4 AND next_fire = $5`, next, c.RepoID, c.Path, c.Cron, c.NextFire)
+	return n == 1, err
+}
+
+// JobRun returns which job run and attempt carry a job, 0 for none.
+func (s *Store) JobRun(ctx context.Context, jobID int64) (jobRun, taskRun int64, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Row(`SELECT job_run, task_run FROM ci_job WHERE id = $1`, jobID).Scan(&jobRun, &taskRun)
+	})
+	if errors.Is(err, store.ErrNoRows) {
+		return 0, 0, nil
+	}
+	return jobRun, taskRun, err
+}
