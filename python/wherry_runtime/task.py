@@ -59,8 +59,8 @@ def execute(request: dict[str, Any], events: int) -> int:
     with open(os.dup(stdin), "wb") as f:
         f.write(json.dumps(task.get("input")).encode())
     os.lseek(stdin, 0, os.SEEK_SET)
-    os.dup2(events, 3)  # Above no other: fd 3 was the zygote's control socket.
-    os.dup2(stdin, 0)
+    os.dup2(stdin, 0)  # First: it may be fd 3 itself.
+    os.dup2(events, 3)
     os.closerange(4, 1024)
     os.chdir(request["cwd"])
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -45,7 +45,8 @@ type Spec struct {
 	// Tools is what built-in actions use: where the sources are, what this
 	// machine has.
 	Tools action.Tools `json:"tools"`
-	// Dir is the job's own folder; Exe is this program, for built-in actions.
+	// Dir is the job's own folder, "" the current one; Exe is this program, for
+	// built-in actions, "" if the process knows best.
 	Dir string `json:"dir"`
 	Exe string `json:"exe"`
 }
@@ -78,6 +79,10 @@ func Main(in io.Reader, out, events io.Writer) int {
 		fmt.Fprintln(out, "Error: the job can not be read:", err)
 		return 1
 	}
+	if err := s.place(); err != nil {
+		fmt.Fprintln(out, "Error:", err)
+		return 1
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	canceled, cancel := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -95,6 +100,23 @@ func Main(in io.Reader, out, events io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// place fills in where the process is and what it runs, as it sees them itself:
+// in a box both are elsewhere than outside.
+func (s *Spec) place() (err error) {
+	if s.Dir == "" {
+		if s.Dir, err = os.Getwd(); err != nil {
+			return err
+		}
+	}
+	if s.Exe == "" {
+		if s.Exe, err = os.Executable(); err != nil {
+			return err
+		}
+	}
+	s.Tools.Dir, s.Tools.Exe = s.Dir, s.Exe
+	return nil
 }
 
 func (s *Spec) run(ctx context.Context, l *logger) Event {
