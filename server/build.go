@@ -244,7 +244,7 @@ func (b *builder) workflows(ctx context.Context) error {
 	}
 	b.ci = cicd.New(cicd.Config{
 		State: b.cfg.State, Store: cistore.New(b.db), Git: b.commits, Hosting: b.hosting, Jobs: b.runs, Environments: b.places, Key: key,
-		SignIn: b.signIn, URL: b.info.URL, Owner: cmp.Or(b.cfg.Owner, "wherry"), Tools: b.tools,
+		SignIn: b.signIn, URL: b.info.URL, Index: b.info.URL + "/pypi/simple/", Owner: cmp.Or(b.cfg.Owner, "wherry"), Tools: b.tools,
 	})
 	if err := b.ci.Start(ctx); err != nil {
 		return err
