@@ -27,6 +27,7 @@ import (
 func ciCommand() *cobra.Command {
 	c := &cobra.Command{Use: "ci", Short: "Run and watch GitHub workflows"}
 	c.AddCommand(ciRunCommand(), ciCheckCommand())
+	c.AddCommand(ciServerCommands()...)
 	return c
 }
 

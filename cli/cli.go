@@ -87,6 +87,7 @@ func rootCommand() *cobra.Command {
 		repoCommand(),
 		prCommand(),
 		ciCommand(),
+		promoteCommand(),
 		ciActionCommand(),
 		ciJobCommand(),
 		notificationsCommand(),

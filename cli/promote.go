@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wherry-ml/wherry/client"
+	"github.com/wherry-ml/wherry/workflow"
+)
+
+// promoteCommand approves a deployment that waits for it.
+func promoteCommand() *cobra.Command {
+	o := &ciOptions{}
+	var environment, reason string
+	var reject, watch bool
+	c := &cobra.Command{
+		Use:   "promote [RUN]",
+		Short: "Approve, or reject, a deployment that waits for it",
+		Long:  "Without RUN: approves the one run that waits, or lists those that do.",
+		Example: `  wherry promote 12 --reason "release notes read"
+  wherry promote 12 --reject --reason "not on a Friday"`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			server, r, err := o.waiting(c, args)
+			if err != nil {
+				return err
+			}
+			decision := "approved"
+			if reject {
+				decision = "rejected"
+			}
+			var a struct {
+				Environment string `json:"environment"`
+				By          string `json:"by"`
+			}
+			in := map[string]any{"environment": environment, "decision": decision, "reason": reason}
+			if err := server.Do(c.Context(), "POST", fmt.Sprintf("/api/wherry/ci/runs/%d/review", r.ID), in, &a); err != nil {
+				return err
+			}
+			if o.output != "json" {
+				fmt.Fprintf(c.OutOrStdout(), "%s: run %d of %s (%s %.8s) is %s by %s\n", a.Environment, r.ID, r.Name, refName(r.Event.Ref), r.Event.SHA, decision, a.By)
+			}
+			if !watch {
+				if o.output == "json" {
+					return printJSON(c.OutOrStdout(), a)
+				}
+				return nil
+			}
+			if r, err = watchRun(c.Context(), server, r.ID, o.progress(c.OutOrStdout())); err == nil && r.Conclusion != workflow.Success {
+				err = &ExitError{Code: 1}
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&environment, "env", "", "the environment (default: the one that the run waits for)")
+	c.Flags().StringVar(&reason, "reason", "", "why; it is kept, and shown in the trace")
+	c.Flags().BoolVar(&reject, "reject", false, "reject it: the job fails")
+	c.Flags().BoolVar(&watch, "watch", false, "follow the run to its end")
+	return o.add(c)
+}
+
+// waiting finds the run that is meant.
+func (o *ciOptions) waiting(c *cobra.Command, args []string) (*client.Client, *ciRun, error) {
+	if len(args) == 1 {
+		return o.run(c, args[0])
+	}
+	server, err := localServer(c, o.state)
+	if err != nil {
+		return nil, nil, err
+	}
+	var list struct {
+		Runs []*ciRun `json:"runs"`
+	}
+	if err := server.Do(c.Context(), "GET", "/api/wherry/ci/runs?limit=200", nil, &list); err != nil {
+		return nil, nil, err
+	}
+	var found []*ciRun
+	for _, r := range list.Runs {
+		for _, j := range r.Jobs {
+			if j.State == workflow.Waiting && j.Environment != "" {
+				found = append(found, r)
+				break
+			}
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, nil, fmt.Errorf("no run waits for an approval")
+	case 1:
+		return server, found[0], nil
+	}
+	for _, r := range found {
+		fmt.Fprintf(c.ErrOrStderr(), "%d  %s  %s %.8s  %s\n", r.ID, r.Name, refName(r.Event.Ref), r.Event.SHA, r.Title)
+	}
+	return nil, nil, &ExitError{Code: 2, Message: "several runs wait: name one"}
+}
