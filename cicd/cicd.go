@@ -18,6 +18,7 @@ import (
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/store/drift"
 	"github.com/wherry-ml/wherry/store/environments"
 	"github.com/wherry-ml/wherry/store/git"
 	"github.com/wherry-ml/wherry/store/jobs"
@@ -34,6 +35,7 @@ type Config struct {
 	Hosting      *hosting.Service
 	Jobs         *jobs.Store
 	Environments *environments.Store
+	Drift        *drift.Store
 	// Key seals secrets.
 	Key *workspace.Key
 	// SignIn signs the id-tokens of jobs.

@@ -18,6 +18,7 @@ import (
 	"github.com/wherry-ml/wherry/api"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/store/drift"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
@@ -25,6 +26,7 @@ import (
 func (s *Service) jobRoutes() []api.Route {
 	return []api.Route{
 		{Method: "GET", Path: "/api/wherry/ci/id-token", Permission: api.Own, Summary: "An OIDC token that tells who a workflow's job is", Handler: api.JSON(s.idToken)},
+		{Method: "POST", Path: "/api/wherry/ci/infra", Permission: api.Own, Summary: "Report what an apply of Terraform left, from a workflow's job", Handler: api.JSON(s.infra)},
 		{Method: "GET", Path: "/api/wherry/ci/runs/{id}/artifacts", Permission: api.Own, Summary: "List the artifacts of a workflow run", Handler: api.JSON(s.artifacts)},
 		{Method: "GET", Path: "/api/wherry/ci/runs/{id}/artifacts/{name}", Permission: api.Own, Summary: "Download an artifact: a tar compressed with zstd", Handler: api.Raw(s.getArtifact)},
 		{Method: "PUT", Path: "/api/wherry/ci/runs/{id}/artifacts/{name}", Permission: api.Own, Summary: "Upload an artifact", Handler: api.Raw(s.putArtifact)},
@@ -93,6 +95,21 @@ func (s *Service) ownRun(ctx context.Context, id int64, write bool) (*cicd.Recor
 		err = wherry.Errorf(wherry.CodePermissionDenied, "a job may use the artifacts of its own run only")
 	}
 	return r, j, err
+}
+
+// infra stores what an apply in a job left. Which run and environment it was
+// of, the token says.
+func (s *Service) infra(ctx context.Context, in *drift.Infra) (*struct{}, error) {
+	r, j, err := s.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in.Source = r.Repo + "/" + in.Source
+	if j.Environment != "" {
+		in.Source += "@" + j.Environment
+	}
+	in.RunID, in.Attempt, in.Environment, in.Commit = strconv.FormatInt(r.ID, 10), r.Attempt, j.Environment, r.Event.SHA
+	return &struct{}{}, s.cfg.Drift.Applied(ctx, r.WorkspaceID, *in, r.Actor, 0)
 }
 
 type namesIn struct {

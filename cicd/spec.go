@@ -41,7 +41,7 @@ func (s *Service) Input(ctx context.Context, jobID int64, token string) (json.Ra
 	secrets["GITHUB_TOKEN"] = token
 	return json.Marshal(runner.Spec{
 		Run: &run, Job: j, Text: w.Text(), Files: files, Needs: needs(r.Run, w, j.Key), Secrets: secrets, Vars: vars, ServerURL: s.cfg.URL,
-		Env: s.environ(r, w, j, token), Tools: s.tools(r, token),
+		Env: s.environ(r, w, j, token), Tools: s.tools(r, j, token),
 	})
 }
 

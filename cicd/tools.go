@@ -3,16 +3,18 @@ package cicd
 import (
 	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/workflow"
 	"github.com/wherry-ml/wherry/workflow/action"
 )
 
 // tools are what the built-in actions of a job use; the folder and the program
 // are as the job's own process finds them.
-func (s *Service) tools(r *cicd.Record, token string) action.Tools {
+func (s *Service) tools(r *cicd.Record, j *workflow.Job, token string) action.Tools {
 	t := s.cfg.Tools()
 	t.Token, t.Repository, t.Ref, t.SHA = token, r.Repository(), r.Event.Ref, r.Event.SHA
 	t.CloneURL, t.GitURL = cloneURL(s.cfg.URL, r.Repo), s.cfg.URL+"/git"
 	t.Artifacts, t.Caches = artifactURL(s.cfg.URL, r.ID), cacheURL(s.cfg.URL)
+	t.InfraURL, t.Approved = s.cfg.URL+"/api/wherry/ci/infra", j.Approved
 	return t
 }
 

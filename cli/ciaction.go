@@ -18,8 +18,8 @@ func ciActionCommand() *cobra.Command {
 			var code int
 			var err error
 			switch args[0] {
-			case "wrap":
-				code, err = action.Wrap(cmd.Context(), args[1:], os.Stdout, os.Stderr)
+			case "terraform":
+				code, err = action.Terraform(cmd.Context(), tools, args[1:], os.Stdout, os.Stderr)
 			case "pipe":
 				code, err = action.Pipe(cmd.Context(), args[1:], os.Stdout)
 			default:

@@ -37,6 +37,7 @@ import (
 	cistore "github.com/wherry-ml/wherry/store/cicd"
 	"github.com/wherry-ml/wherry/store/compute"
 	"github.com/wherry-ml/wherry/store/deployments"
+	"github.com/wherry-ml/wherry/store/drift"
 	"github.com/wherry-ml/wherry/store/environments"
 	gitstore "github.com/wherry-ml/wherry/store/git"
 	"github.com/wherry-ml/wherry/store/jobs"
@@ -243,7 +244,7 @@ func (b *builder) workflows(ctx context.Context) error {
 		return err
 	}
 	b.ci = cicd.New(cicd.Config{
-		State: b.cfg.State, Store: cistore.New(b.db), Git: b.commits, Hosting: b.hosting, Jobs: b.runs, Environments: b.places, Key: key,
+		State: b.cfg.State, Store: cistore.New(b.db), Git: b.commits, Hosting: b.hosting, Jobs: b.runs, Environments: b.places, Drift: drift.New(b.db), Key: key,
 		SignIn: b.signIn, URL: b.info.URL, Index: b.info.URL + "/pypi/simple/", Owner: cmp.Or(b.cfg.Owner, "wherry"), Tools: b.tools,
 	})
 	if err := b.ci.Start(ctx); err != nil {

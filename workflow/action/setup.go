@@ -348,33 +348,3 @@ func setupTerraform(ctx context.Context, c *call) error {
 func setupTofu(ctx context.Context, c *call) error {
 	return c.terraform(ctx, "tofu", c.Tofu, c.input("tofu_version"), c.flag("tofu_wrapper"))
 }
-
-// terraform puts the engine of this machine on the path, if it is of the
-// wanted version, behind a wrapper that gives its output to later steps.
-func (c *call) terraform(ctx context.Context, name, program, want string, wrap bool) error {
-	engine, err := choose(name, c.versions(ctx, programs(program), "version"), want)
-	if err != nil {
-		return err
-	}
-	dir, err := c.link(name, engine.path)
-	if err != nil {
-		return err
-	}
-	c.say("%s %s", name, engine.version)
-	if c.TerraformNote != "" {
-		c.say("::notice::%s", c.TerraformNote)
-	}
-	if c.TerraformConfig != "" {
-		if err := c.env("TF_CLI_CONFIG_FILE", c.TerraformConfig); err != nil {
-			return err
-		}
-	}
-	if wrap {
-		script := "#!/bin/sh\nexec " + quote(c.Exe) + " ci-action wrap --tools " + quote(filepath.Join(c.Dir, ToolsFile)) + " -- " + quote(engine.path) + ` "$@"` + "\n"
-		_ = os.Remove(filepath.Join(dir, name))                                               // the link
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil { //nolint:gosec // a program
-			return err
-		}
-	}
-	return c.path(dir)
-}

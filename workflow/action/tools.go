@@ -43,10 +43,14 @@ type Tools struct {
 	Terraform string   `json:"terraform"`
 	Tofu      string   `json:"tofu"`
 	Node      string   `json:"node"`
-	// TerraformConfig is a CLI configuration for Terraform, "" for its own, and
-	// TerraformNote says which providers it leads to.
-	TerraformConfig string `json:"terraform_config,omitempty"`
-	TerraformNote   string `json:"terraform_note,omitempty"`
+	// TerraformMirror is a folder of real providers, "" for none.
+	TerraformMirror string `json:"terraform_mirror,omitempty"`
+	// InfraURL is told what an apply of Terraform left, "" for nobody. Source is
+	// the folder of the configuration in the repository.
+	InfraURL string `json:"infra_url,omitempty"`
+	// Approved: reviewers of the job's environment let it through, changes to
+	// what must not be lost among them.
+	Approved bool `json:"approved,omitempty"`
 }
 
 // Write keeps the tools for the steps of the job.

@@ -1,38 +1,16 @@
 package action
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
-
-// Wrap runs a program as the wrapper of setup-terraform does: what it writes,
-// and how it ends, become outputs of the step. It returns its exit code.
-func Wrap(ctx context.Context, argv []string, out, errs io.Writer) (code int, err error) {
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, io.MultiWriter(out, &stdout), io.MultiWriter(errs, &stderr)
-	err = cmd.Run()
-	if e, ok := errors.AsType[*exec.ExitError](err); ok {
-		code, err = e.ExitCode(), nil
-	}
-	if err != nil {
-		return 1, err
-	}
-	if os.Getenv("GITHUB_OUTPUT") == "" {
-		return code, nil
-	}
-	return code, errors.Join(assign("GITHUB_OUTPUT", "stdout", stdout.String()), assign("GITHUB_OUTPUT", "stderr", stderr.String()),
-		assign("GITHUB_OUTPUT", "exitcode", strconv.Itoa(code)))
-}
 
 // drain is how long output is awaited that a step's background processes may
 // still write once the step itself has ended.
