@@ -51,6 +51,8 @@ func upCommand() *cobra.Command {
 	c.Flags().StringVar(&cfg.PublicURL, "public-url", "", "address that people reach this server by, for links in notifications (default: the one that it listens on)")
 	c.Flags().StringSliceVar(&cfg.Notify.AllowHosts, "allow-webhook-host", nil, "host, or host:port, that webhooks may reach although its address is not public; may be given several times")
 	c.Flags().StringVar(&cfg.Notify.PagerDuty, "pagerduty-url", "", "PagerDuty's Events API (default: https://events.pagerduty.com; in the EU https://events.eu.pagerduty.com)")
+	c.Flags().StringToStringVar(&cfg.Reach, "reach", nil, "lets tasks and workflows come to a service of this machine under a name: mail.example.com:25=127.0.0.1:2525; may be given several times")
+	c.Flags().StringVar(&cfg.Owner, "owner", "", "name of the organisation that repositories belong to, as in OWNER/NAME (default: wherry)")
 	c.Flags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	return c
 }

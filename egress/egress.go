@@ -44,9 +44,10 @@ type Proxy struct {
 	ca       *authority
 	tls      *tls.Config // one for all, so that sessions resume
 	upstream func(*url.URL) (*url.URL, error)
-	own      map[string]bool // addresses that must not be taken for an upstream proxy
-	plain    *queue          // connections that speak HTTP
-	secure   *queue          // connections that speak TLS, as *tls.Conn
+	own      map[string]bool   // addresses that must not be taken for an upstream proxy
+	reach    map[string]string // addresses of Reach
+	plain    *queue            // connections that speak HTTP
+	secure   *queue            // connections that speak TLS, as *tls.Conn
 	forward  http.Handler
 	incoming chan net.Listener
 	ended    chan struct{} // closed when Run ends

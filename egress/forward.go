@@ -88,7 +88,7 @@ func (p *Proxy) newForward() http.Handler {
 			if u, err := p.via(&url.URL{Scheme: "http", Host: "example.com"}); err == nil && u != nil && proxyAddr(u) == addr {
 				return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
 			}
-			return outside.DialContext(ctx, network, addr)
+			return p.dialOutside(ctx, network, addr)
 		},
 		IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 4,
 	}
@@ -111,12 +111,13 @@ func (p *Proxy) via(u *url.URL) (*url.URL, error) {
 		return nil, err
 	}
 	up, err := p.upstream(u)
-	if err != nil || up == nil || p.own[proxyAddr(up)] {
+	if err != nil || up == nil || p.own[proxyAddr(up)] || p.reach[proxyAddr(u)] != "" {
 		return nil, err // a server started from a shell that uses this very proxy
 	}
 	return up, nil
 }
 
+// proxyAddr is host:port of a URL.
 func proxyAddr(u *url.URL) string {
 	if u.Port() != "" {
 		return u.Host
@@ -136,8 +137,8 @@ func (p *Proxy) dial(ctx context.Context, target string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if up == nil {
-		return outside.DialContext(ctx, "tcp", target)
+	if up == nil || p.reach[target] != "" {
+		return p.dialOutside(ctx, "tcp", target)
 	}
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", proxyAddr(up))
 	if err != nil {
@@ -165,6 +166,19 @@ func (p *Proxy) dial(ctx context.Context, target string) (net.Conn, error) {
 		return nil, fmt.Errorf("the environment's proxy answers %s for %s", res.Status, target)
 	}
 	return newConn(c, reader), nil
+}
+
+// Reach lets what goes through the proxy come to services of this machine, or
+// of its network, under names that the admin gave: addresses by name:port. It
+// is called before Run.
+func (p *Proxy) Reach(addresses map[string]string) { p.reach = addresses }
+
+// dialOutside dials what is not of this machine, or what the admin lets through.
+func (p *Proxy) dialOutside(ctx context.Context, network, addr string) (net.Conn, error) {
+	if to := p.reach[addr]; to != "" {
+		return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, to)
+	}
+	return outside.DialContext(ctx, network, addr)
 }
 
 // errInside refuses what is on this machine: a task must not get to its

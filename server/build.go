@@ -129,7 +129,11 @@ func (b *builder) callers(ctx context.Context) error {
 	b.add(nil, b.issuer.Routes()...)
 	b.add(nil, scim.New(b.db).Routes()...)
 	b.sys.proxy, err = egress.New(b.cfg.State) // boxes' listeners are given to proxy.Serve
-	return err
+	if err != nil {
+		return err
+	}
+	b.sys.proxy.Reach(b.cfg.Reach)
+	return nil
 }
 
 // data: catalog, files, lake.

@@ -40,6 +40,9 @@ type Config struct {
 	// PackageIndex tells the URL of the package index that is passed on; nil is
 	// environment.PackageIndex, what pip on this machine uses.
 	PackageIndex func(context.Context) (string, error)
+	// Reach lets tasks and workflows come to services that they otherwise may not:
+	// addresses by the name:port that they use.
+	Reach map[string]string
 	// Owner is the name of the organisation that repositories belong to, as in
 	// OWNER/NAME; "" is wherry.
 	Owner string
