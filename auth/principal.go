@@ -139,8 +139,13 @@ func RemovePrincipal(tx *store.Tx, p wherry.Principal) error {
 	if p.ID == 1 {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "%s is the installation's admin and stays", p.UserName)
 	}
+	for _, q := range []string{`DELETE FROM graph_link WHERE target_id = $1`, `DELETE FROM workspace_assignment WHERE object_id = $1`} {
+		if _, err := tx.Exec(q, ObjectID(p)); err != nil {
+			return err
+		}
+	}
 	for _, q := range []string{
-		`DELETE FROM token WHERE principal_id = $1`, `DELETE FROM principal_secret WHERE principal_id = $1`, `DELETE FROM federation WHERE principal_id = $1`,
+		`DELETE FROM sign_in WHERE principal_id = $1`, `DELETE FROM token WHERE principal_id = $1`, `DELETE FROM principal_secret WHERE principal_id = $1`, `DELETE FROM federation WHERE principal_id = $1`,
 		`UPDATE principal SET removed = true, active = false, application_id = '', object_id = '', user_name = 'removed:' || CAST(id AS TEXT) || ':' || user_name, version = version + 1 WHERE id = $1`,
 	} {
 		if _, err := tx.Exec(q, p.ID); err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
 	azureapi "github.com/wherry-ml/wherry/api/azure"
 	catalogapi "github.com/wherry-ml/wherry/api/catalog"
@@ -304,11 +305,20 @@ func (b *builder) pages(ctx context.Context) error {
 	return nil
 }
 
+// manages tells whether a principal manages a workspace that is not the first:
+// by an assignment of the account, or by a role of the management API.
+func (b *builder) manages(ctx context.Context, p wherry.Principal, workspace int64) (bool, error) {
+	if ok, err := b.signIn.Administers(ctx, p, workspace); ok || err != nil {
+		return ok, err
+	}
+	return b.azure.Manages(ctx, p, workspace)
+}
+
 // serve puts the table behind the listeners.
 func (b *builder) serve(ctx context.Context) error {
 	b.add(nil, api.OpenAPI(b.routes))
 	mux := api.NewMux(b.signIn, b.routes...)
-	mux.Workspace, mux.Manages = b.signIn.WorkspaceAt, b.azure.Manages
+	mux.Workspace, mux.Manages = b.signIn.WorkspaceAt, b.manages
 	b.sys.table = mux
 	if err := b.deployAPI.Start(ctx, mux); err != nil {
 		return err

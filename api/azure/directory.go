@@ -132,6 +132,9 @@ func (g *graphCall) changeObject() error {
 			return err
 		}
 	} else if name != "" {
+		if err := freeName(name); err != nil {
+			return err
+		}
 		o.Document["displayName"] = name
 	}
 	for name, v := range kept(in) {
@@ -246,8 +249,17 @@ func (g *graphCall) unlink() error {
 	return g.empty(http.StatusNoContent)
 }
 
+// freeName refuses the names of the groups that are built in.
+func freeName(name string) error {
+	if auth.BuiltInGroup(strings.TrimSpace(name)) {
+		return badRequest("Request_BadRequest", "The group "+name+" is built in: admins are who administers here, users is everyone.")
+	}
+	return nil
+}
+
 func group(o azure.Object) Document {
 	doc := o.Document
+	delete(doc, azure.SCIMField)
 	fill(doc, Document{"groupTypes": []any{}, "securityEnabled": true, "mailEnabled": false, "proxyAddresses": []any{}, "visibility": "Private"})
 	for _, name := range []string{"description", "mail", "isAssignableToRole", "membershipRule", "membershipRuleProcessingState", "onPremisesSyncEnabled", "preferredLanguage", "theme"} {
 		if _, ok := doc[name]; !ok {
@@ -278,8 +290,14 @@ func (g *graphCall) createGroup() error {
 	if text(in, "displayName") == "" || text(in, "mailNickname") == "" {
 		return badRequest("Request_BadRequest", "A group needs displayName and mailNickname.")
 	}
-	o := azure.Object{ID: auth.NewGUID(), Kind: azure.KindGroup, Document: kept(in)}
+	if err := freeName(text(in, "displayName")); err != nil {
+		return err
+	}
+	o := azure.NewGroup(kept(in))
 	o.Document["displayName"] = text(in, "displayName")
+	if o.PrincipalID, err = g.tx.NextID("principal"); err != nil {
+		return err
+	}
 	if err := azure.PutObject(g.tx, o, g.by()); err != nil {
 		return err
 	}

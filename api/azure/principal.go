@@ -228,7 +228,7 @@ func (g *graphCall) createServicePrincipal() error {
 
 // computed are the members of directory objects that clients do not set, or that
 // are kept elsewhere.
-var computed = []string{"id", "appId", "displayName", "accountEnabled", "passwordCredentials", "servicePrincipalNames", "appDisplayName", "createdDateTime", "deletedDateTime", "@odata.type", "@odata.context"}
+var computed = []string{azure.SCIMField, "id", "appId", "displayName", "accountEnabled", "passwordCredentials", "servicePrincipalNames", "appDisplayName", "createdDateTime", "deletedDateTime", "@odata.type", "@odata.context"}
 
 // kept is what a client says of an object, without what is kept elsewhere.
 func kept(in Document) Document {

@@ -117,3 +117,28 @@ func (s *site) again(admin, name string) (host, id string) {
 	}
 	return "https://" + str(made, "properties", "workspaceUrl"), str(made, "properties", "workspaceId")
 }
+
+// A group that Graph made is the one that the account and the workspace show,
+// and the other way round, with its members.
+func TestGroupsAreTheSame(t *testing.T) {
+	s := newSite(t)
+	toGraph, toWorkspace := s.token(s.admin, auth.AudienceGraph), s.token(s.admin, auth.AudienceWorkspace)
+	ci := s.principal("ci", false)
+	made := s.want(http.StatusCreated, toGraph, "POST", graph+"/v1.0/groups", `{"displayName":"team","mailNickname":"team","mailEnabled":false,"securityEnabled":true}`)
+	s.want(http.StatusNoContent, toGraph, "POST", graph+"/v1.0/groups/"+str(made, "id")+"/members/$ref", `{"@odata.id":"https://graph.microsoft.com/v1.0/directoryObjects/`+ci.object+`"}`)
+	const scim = "https://accounts.azuredatabricks.net/api/2.0/accounts/00000000-0000-4000-8000-000000000001/scim/v2/Groups"
+	list := s.want(http.StatusOK, toWorkspace, "GET", scim+"?filter=displayName+eq+team", "")["Resources"].([]any)
+	if len(list) != 1 || str(list[0].(doc)["members"].([]any)[0].(doc), "display") != "ci" {
+		t.Fatalf("the account shows %v", list)
+	}
+	s.want(http.StatusOK, toWorkspace, "PATCH", s.URL+"/api/2.0/preview/scim/v2/Groups/"+str(list[0].(doc), "id"), `{"Operations":[{"op":"replace","path":"displayName","value":"crew"},{"op":"add","path":"entitlements","value":[{"value":"workspace-access"}]},{"op":"remove","path":"members"}]}`)
+	got := s.want(http.StatusOK, toGraph, "GET", graph+"/v1.0/groups/"+str(made, "id"), "")
+	if str(got, "displayName") != "crew" || got["wherry.scim"] != nil {
+		t.Errorf("Graph shows %v", got)
+	}
+	if members := s.want(http.StatusOK, toGraph, "GET", graph+"/v1.0/groups/"+str(made, "id")+"/members", "")["value"].([]any); len(members) != 0 {
+		t.Errorf("members in Graph: %v", members)
+	}
+	s.refused(http.StatusBadRequest, "Request_BadRequest", toGraph, "POST", graph+"/v1.0/groups", `{"displayName":"Admins","mailNickname":"admins"}`)
+	s.refused(http.StatusBadRequest, "Request_BadRequest", toGraph, "PATCH", graph+"/v1.0/groups/"+str(made, "id"), `{"displayName":"users"}`)
+}

@@ -224,7 +224,7 @@ func TestGoSDK(t *testing.T) {
 	if me, err := admin.CurrentUser.Me(t.Context(), iam.MeRequest{}); err != nil || me.UserName != "admin@localhost" {
 		t.Errorf("admin: %+v %v", me, err)
 	}
-	_, err = admin.GroupsV2.Create(t.Context(), iam.CreateGroupRequest{DisplayName: "team"})
+	_, err = admin.GroupsV2.Create(t.Context(), iam.CreateGroupRequest{DisplayName: "team", Roles: []iam.ComplexValue{{Value: "arn"}}})
 	if e, ok := errors.AsType[*apierr.APIError](err); !ok || e.StatusCode != http.StatusNotImplemented {
 		t.Errorf("groups: %v", err)
 	}

@@ -19,8 +19,14 @@ import (
 type handler = func(w http.ResponseWriter, r *http.Request) error
 
 func (a *API) me(w http.ResponseWriter, r *http.Request) error {
-	p := wherry.IdentityFrom(r.Context()).Principal
-	return api.WriteJSON(w, http.StatusOK, selected(document(p, true), r))
+	var doc map[string]any
+	if err := a.look(r, func(d *directory) (err error) {
+		doc, err = d.principal(wherry.IdentityFrom(r.Context()).Principal, true)
+		return err
+	}); err != nil {
+		return err
+	}
+	return api.WriteJSON(w, http.StatusOK, selected(doc, r))
 }
 
 // selected leaves out what the caller did not ask for.
@@ -51,37 +57,57 @@ func (a *API) list(k kind) handler {
 		if err != nil {
 			return err
 		}
-		var all []wherry.Principal
-		if err := a.db.Read(r.Context(), func(tx *store.Tx) (err error) {
-			all, err = auth.Principals(tx, k.of)
-			return err
-		}); err != nil {
+		page, err := pageOf(r)
+		if err != nil {
 			return err
 		}
-		docs := []map[string]any{}
-		for _, p := range all {
-			if doc := document(p, false); match(doc) {
+		var docs []map[string]any
+		total := 0
+		err = a.look(r, func(d *directory) error {
+			all, err := auth.Principals(d.tx, k.of)
+			if err != nil {
+				return err
+			}
+			all = slices.DeleteFunc(all, func(p wherry.Principal) bool { return !match(document(p, false)) })
+			docs, total = nil, len(all)
+			for _, p := range cut(page, all) {
+				doc, err := d.principal(p, false)
+				if err != nil {
+					return err
+				}
 				docs = append(docs, selected(doc, r))
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return writeList(w, r, docs)
+		return page.write(w, docs, total)
 	}
 }
 
-// writeList writes the page from startIndex, counted from 1, of count documents.
-func writeList(w http.ResponseWriter, r *http.Request, docs []map[string]any) error {
-	start, err := number(r, "startIndex", 1)
-	if err != nil {
-		return err
+// page is a part of a list: count documents from start on, counted from 1.
+type page struct{ start, count int }
+
+func pageOf(r *http.Request) (p page, err error) {
+	if p.start, err = number(r, "startIndex", 1); err != nil {
+		return p, err
 	}
-	count, err := number(r, "count", 100)
-	if err != nil {
-		return err
+	p.count, err = number(r, "count", 100)
+	return p, err
+}
+
+// cut returns what of all is on the page.
+func cut[T any](p page, all []T) []T {
+	from := min(max(p.start-1, 0), len(all))
+	return all[from:min(from+p.count, len(all))]
+}
+
+func (p page) write(w http.ResponseWriter, docs []map[string]any, total int) error {
+	if docs == nil {
+		docs = []map[string]any{}
 	}
-	total := len(docs)
-	from := min(max(start-1, 0), total)
-	page := docs[from:min(from+max(count, 0), total)]
-	return api.WriteJSON(w, http.StatusOK, map[string]any{"schemas": []string{schemaList}, "totalResults": total, "startIndex": start, "itemsPerPage": len(page), "Resources": page})
+	return api.WriteJSON(w, http.StatusOK, map[string]any{"schemas": []string{schemaList}, "totalResults": total, "startIndex": p.start, "itemsPerPage": len(docs), "Resources": docs})
 }
 
 func number(r *http.Request, name string, otherwise int) (int, error) {
@@ -161,14 +187,17 @@ func (a *API) fetch(tx *store.Tx, k kind, r *http.Request) (wherry.Principal, er
 
 func (a *API) get(k kind) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		var p wherry.Principal
-		if err := a.db.Read(r.Context(), func(tx *store.Tx) (err error) {
-			p, err = a.fetch(tx, k, r)
+		var doc map[string]any
+		if err := a.look(r, func(d *directory) error {
+			p, err := a.fetch(d.tx, k, r)
+			if err == nil {
+				doc, err = d.principal(p, false)
+			}
 			return err
 		}); err != nil {
 			return err
 		}
-		return api.WriteJSON(w, http.StatusOK, selected(document(p, false), r))
+		return api.WriteJSON(w, http.StatusOK, selected(doc, r))
 	}
 }
 
@@ -208,10 +237,60 @@ func (in *input) displayName() string {
 	return *in.DisplayName
 }
 
+// join makes a principal's groups those of the document: admins, and those that
+// it names. All others are left, as SCIM's PUT has it.
+func (in *input) join(d *directory, p wherry.Principal) error {
+	ids := []string{}
+	for _, g := range in.Groups {
+		if in.builtIn(g.Value, g.Display) {
+			continue
+		}
+		if g.Value == "" {
+			return wherry.Errorf(wherry.CodeInvalidParameter, "the group %q is named by no id", g.Display)
+		}
+		ids = append(ids, g.Value)
+	}
+	have, err := auth.GroupsAbove(d.tx, auth.ObjectID(p))
+	if err != nil {
+		return err
+	}
+	for _, g := range have {
+		id := strconv.FormatInt(g.ID, 10)
+		if i := slices.Index(ids, id); i >= 0 { // through another group counts too
+			ids = slices.Delete(ids, i, i+1)
+			continue
+		}
+		if !g.Direct {
+			continue
+		}
+		group, err := d.group(id)
+		if err == nil {
+			err = d.leave(group, referenceTo(p))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, id := range ids {
+		g, err := d.group(id)
+		if err == nil {
+			err = d.join(g, referenceTo(p))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *input) builtIn(value, display string) bool {
+	return value == strconv.FormatInt(auth.AdminsID, 10) || value == strconv.FormatInt(auth.UsersID, 10) || auth.BuiltInGroup(display)
+}
+
 // admin reports whether the document puts the principal among the admins.
 func (in *input) admin() bool {
 	for _, g := range in.Groups {
-		if g.Value == groupAdmins || g.Display == "admins" {
+		if g.Value == strconv.FormatInt(auth.AdminsID, 10) || g.Display == auth.AdminsGroup {
 			return true
 		}
 	}
@@ -224,23 +303,30 @@ func (a *API) create(k kind) handler {
 		if err := read(r, &in); err != nil {
 			return err
 		}
-		var p wherry.Principal
-		err := a.db.Write(r.Context(), func(tx *store.Tx) (err error) {
+		var doc map[string]any
+		err := a.edit(r, func(d *directory) (err error) {
+			var p wherry.Principal
 			if k.of == wherry.KindUser {
-				p, err = auth.CreateUser(tx, in.UserName, in.displayName(), in.admin())
+				p, err = auth.CreateUser(d.tx, in.UserName, in.displayName(), in.admin())
 			} else {
-				p, err = a.addServicePrincipal(tx, in)
+				p, err = a.addServicePrincipal(d.tx, in)
 			}
 			if err == nil && in.Active != nil && !*in.Active {
 				p.Active = false
-				err = auth.UpdatePrincipal(tx, p)
+				err = auth.UpdatePrincipal(d.tx, p)
+			}
+			if err == nil {
+				err = in.join(d, p)
+			}
+			if err == nil {
+				doc, err = d.principal(p, false)
 			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		return api.WriteJSON(w, http.StatusCreated, document(p, false))
+		return api.WriteJSON(w, http.StatusCreated, doc)
 	}
 }
 
@@ -269,37 +355,43 @@ func (a *API) replace(k kind) handler {
 		if err := read(r, &in); err != nil {
 			return err
 		}
-		return a.change(w, r, k, func(p *wherry.Principal) error {
+		return a.change(w, r, k, func(d *directory, p *wherry.Principal) error {
 			if in.DisplayName != nil {
 				p.DisplayName = *in.DisplayName
 			}
 			if in.Active != nil {
 				p.Active = *in.Active
 			}
-			if in.Groups != nil {
-				p.Admin = in.admin()
+			if in.Groups == nil {
+				return nil
 			}
-			return nil
+			p.Admin = in.admin()
+			return in.join(d, *p)
 		})
 	}
 }
 
 // change edits the principal of the path and answers with it.
-func (a *API) change(w http.ResponseWriter, r *http.Request, k kind, edit func(*wherry.Principal) error) error {
-	var p wherry.Principal
-	err := a.db.Write(r.Context(), func(tx *store.Tx) (err error) {
-		if p, err = a.fetch(tx, k, r); err != nil {
+func (a *API) change(w http.ResponseWriter, r *http.Request, k kind, edit func(*directory, *wherry.Principal) error) error {
+	var doc map[string]any
+	err := a.edit(r, func(d *directory) error {
+		p, err := a.fetch(d.tx, k, r)
+		if err != nil {
 			return err
 		}
-		if err := edit(&p); err != nil {
+		if err := edit(d, &p); err != nil {
 			return err
 		}
-		return auth.UpdatePrincipal(tx, p)
+		if err := auth.UpdatePrincipal(d.tx, p); err != nil {
+			return err
+		}
+		doc, err = d.principal(p, false)
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	return api.WriteJSON(w, http.StatusOK, document(p, false))
+	return api.WriteJSON(w, http.StatusOK, doc)
 }
 
 // operations is a SCIM patch.
@@ -317,7 +409,7 @@ func (a *API) patch(k kind) handler {
 		if err := read(r, &in); err != nil {
 			return err
 		}
-		return a.change(w, r, k, func(p *wherry.Principal) error {
+		return a.change(w, r, k, func(_ *directory, p *wherry.Principal) error {
 			for _, o := range in.Operations {
 				changes := map[string]json.RawMessage{o.Path: o.Value}
 				if o.Path == "" {

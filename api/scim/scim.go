@@ -4,10 +4,12 @@ package scim
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store"
 )
 
@@ -22,28 +24,14 @@ type resource = map[string]any
 
 // Routes is the part of the workspace API.
 func (a *API) Routes() []api.Route {
-	const base = "/api/2.0/preview/scim/v2"
 	// The account's own API, and the workspace's way to it.
 	const secrets = "/api/2.0/accounts/{account}/servicePrincipals/{id}/credentials/secrets"
 	const proxied = "/api/2.0/accounts/servicePrincipals/{id}/credentials/secrets"
-	user, service := kinds[0], kinds[1]
-	return append(a.policies(), []api.Route{
-		{Method: "GET", Path: base + "/Me", Permission: api.SignedIn, Family: family, Summary: "Who the caller is", Handler: api.As[api.Empty, resource](api.Raw(a.me))},
-		{Method: "GET", Path: base + "/Users", Permission: api.Read, Family: family, Summary: "List users", Handler: api.As[api.Empty, resource](api.Raw(a.list(user)))},
-		{Method: "POST", Path: base + "/Users", Permission: api.Admin, Family: family, Summary: "Create a user", Handler: api.As[input, resource](api.Raw(a.create(user)))},
-		{Method: "GET", Path: base + "/Users/{id}", Permission: api.Read, Family: family, Summary: "Get a user", Handler: api.As[api.Empty, resource](api.Raw(a.get(user)))},
-		{Method: "PUT", Path: base + "/Users/{id}", Permission: api.Admin, Family: family, Summary: "Replace a user", Handler: api.As[input, resource](api.Raw(a.replace(user)))},
-		{Method: "PATCH", Path: base + "/Users/{id}", Permission: api.Admin, Family: family, Summary: "Change a user", Handler: api.As[operations, resource](api.Raw(a.patch(user)))},
-		{Method: "DELETE", Path: base + "/Users/{id}", Permission: api.Admin, Family: family, Summary: "Remove a user", Handler: api.Raw(a.remove(user))},
-		{Method: "GET", Path: base + "/ServicePrincipals", Permission: api.Read, Family: family, Summary: "List service principals", Handler: api.As[api.Empty, resource](api.Raw(a.list(service)))},
-		{Method: "POST", Path: base + "/ServicePrincipals", Permission: api.Admin, Family: family, Summary: "Create a service principal", Handler: api.As[input, resource](api.Raw(a.create(service)))},
-		{Method: "GET", Path: base + "/ServicePrincipals/{id}", Permission: api.Read, Family: family, Summary: "Get a service principal", Handler: api.As[api.Empty, resource](api.Raw(a.get(service)))},
-		{Method: "PUT", Path: base + "/ServicePrincipals/{id}", Permission: api.Admin, Family: family, Summary: "Replace a service principal", Handler: api.As[input, resource](api.Raw(a.replace(service)))},
-		{Method: "PATCH", Path: base + "/ServicePrincipals/{id}", Permission: api.Admin, Family: family, Summary: "Change a service principal", Handler: api.As[operations, resource](api.Raw(a.patch(service)))},
-		{Method: "DELETE", Path: base + "/ServicePrincipals/{id}", Permission: api.Admin, Family: family, Summary: "Remove a service principal", Handler: api.Raw(a.remove(service))},
-		{Method: "GET", Path: base + "/Groups", Permission: api.Read, Family: family, Summary: "List groups: admins and users", Handler: api.As[api.Empty, resource](api.Raw(a.groups))},
-		{Method: "GET", Path: base + "/Groups/{id}", Permission: api.Read, Family: family, Summary: "Get a group", Handler: api.As[api.Empty, resource](api.Raw(a.group))},
-		{Path: base + "/{rest...}", Permission: api.Admin, Family: family, Summary: "Other SCIM calls (not supported)", Handler: api.Raw(notSupported)},
+	routes := slices.Concat(a.policies(), a.assignments())
+	for _, base := range bases {
+		routes = append(routes, a.directoryRoutes(base)...)
+	}
+	return append(routes, []api.Route{
 		{Method: "POST", Path: secrets, Permission: api.Admin, Summary: "Create a secret of a service principal", Handler: api.JSON(a.createSecret)},
 		{Method: "GET", Path: secrets, Permission: api.Admin, Summary: "List secrets of a service principal", Handler: api.JSON(a.listSecrets)},
 		{Method: "DELETE", Path: secrets + "/{secret_id}", Permission: api.Admin, Summary: "Delete a secret of a service principal", Handler: api.JSON(a.deleteSecret)},
@@ -53,6 +41,40 @@ func (a *API) Routes() []api.Route {
 		{Method: "POST", Path: "/api/wherry/service-principals", Permission: api.Admin, Summary: "Create a service principal with a secret, or a secret of one by application id", Handler: api.JSON(a.simple)},
 		{Method: "POST", Path: "/api/wherry/tokens", Permission: api.Admin, Summary: "Create a token for a user or service principal by name", Handler: api.JSON(a.tokenFor)},
 	}...)
+}
+
+// bases are where the directory is: the workspace's two spellings, and the
+// account's. All show the same principals and groups.
+var bases = []string{"/api/2.0/preview/scim/v2", "/api/2.0/scim/v2", "/api/2.0/accounts/{account}/scim/v2"}
+
+func (a *API) directoryRoutes(base string) []api.Route {
+	routes := []api.Route{
+		{Method: "GET", Path: base + "/Me", Permission: api.SignedIn, Summary: "Who the caller is", Handler: api.As[api.Empty, resource](api.Raw(a.me))},
+		{Method: "GET", Path: base + "/Groups", Permission: api.Read, Summary: "List groups", Handler: api.As[api.Empty, resource](api.Raw(a.groups))},
+		{Method: "POST", Path: base + "/Groups", Permission: api.Admin, Summary: "Create a group", Handler: api.As[groupInput, resource](api.Raw(a.createGroup))},
+		{Method: "GET", Path: base + "/Groups/{id}", Permission: api.Read, Summary: "Get a group", Handler: api.As[api.Empty, resource](api.Raw(a.group))},
+		{Method: "PUT", Path: base + "/Groups/{id}", Permission: api.Admin, Summary: "Replace a group", Handler: api.As[groupInput, resource](api.Raw(a.replaceGroup))},
+		{Method: "PATCH", Path: base + "/Groups/{id}", Permission: api.Admin, Summary: "Change a group: its members, its name", Handler: api.As[operations, resource](api.Raw(a.patchGroup))},
+		{Method: "DELETE", Path: base + "/Groups/{id}", Permission: api.Admin, Summary: "Remove a group", Handler: api.Raw(a.removeGroup)},
+		{Path: base + "/{rest...}", Permission: api.Admin, Summary: "Other SCIM calls (not supported)", Handler: api.Raw(notSupported)},
+	}
+	for i, what := range []string{"a user", "a service principal"} {
+		k := kinds[i]
+		all := base + "/" + k.path
+		routes = append(
+			routes,
+			api.Route{Method: "GET", Path: all, Permission: api.Read, Summary: "List " + what[2:] + "s", Handler: api.As[api.Empty, resource](api.Raw(a.list(k)))},
+			api.Route{Method: "POST", Path: all, Permission: api.Admin, Summary: "Create " + what, Handler: api.As[input, resource](api.Raw(a.create(k)))},
+			api.Route{Method: "GET", Path: all + "/{id}", Permission: api.Read, Summary: "Get " + what, Handler: api.As[api.Empty, resource](api.Raw(a.get(k)))},
+			api.Route{Method: "PUT", Path: all + "/{id}", Permission: api.Admin, Summary: "Replace " + what, Handler: api.As[input, resource](api.Raw(a.replace(k)))},
+			api.Route{Method: "PATCH", Path: all + "/{id}", Permission: api.Admin, Summary: "Change attributes of " + what, Handler: api.As[operations, resource](api.Raw(a.patch(k)))},
+			api.Route{Method: "DELETE", Path: all + "/{id}", Permission: api.Admin, Summary: "Remove " + what, Handler: api.Raw(a.remove(k))},
+		)
+	}
+	for i := range routes {
+		routes[i].Family = family
+	}
+	return routes
 }
 
 func notSupported(_ http.ResponseWriter, r *http.Request) error {
@@ -97,22 +119,25 @@ const (
 	schemaList      = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 )
 
-// Ids of the two groups that there are: everyone, and those who administer.
-const (
-	groupAdmins = "1"
-	groupUsers  = "2"
-)
+// principal is its wire form.
+func (d *directory) principal(p wherry.Principal, full bool) (map[string]any, error) {
+	in, err := auth.GroupsOf(d.tx, p)
+	if err != nil {
+		return nil, err
+	}
+	doc := document(p, full)
+	doc["groups"] = inGroups(in)
+	return doc, nil
+}
 
-// document is the wire form of a principal.
+// document is the wire form of a principal, without its groups.
 func document(p wherry.Principal, full bool) map[string]any {
 	doc := map[string]any{
 		"id": strconv.FormatInt(p.ID, 10), "displayName": p.DisplayName, "active": p.Active,
 		"entitlements": values("workspace-access", "databricks-sql-access"),
-		"groups":       []map[string]string{{"display": "users", "type": "direct", "value": groupUsers, "$ref": "Groups/" + groupUsers}},
 	}
 	if p.Admin {
 		doc["entitlements"] = values("workspace-access", "databricks-sql-access", "allow-cluster-create")
-		doc["groups"] = append(doc["groups"].([]map[string]string), map[string]string{"display": "admins", "type": "direct", "value": groupAdmins, "$ref": "Groups/" + groupAdmins})
 	}
 	if p.Kind == wherry.KindServicePrincipal {
 		doc["schemas"], doc["applicationId"] = []string{schemaService}, p.ApplicationID

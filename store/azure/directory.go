@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store"
 )
 
@@ -24,7 +26,7 @@ type Object struct {
 	ID          string // a GUID
 	Kind        string
 	AppID       string // the client id, "" for a group
-	PrincipalID int64  // of an application and service principal, else 0
+	PrincipalID int64  // of an application and service principal; of a group its own number, which SCIM knows it by
 	Document    Document
 	CreatedAt   int64 // ms
 }
@@ -50,6 +52,21 @@ func foundObject(what string, scan func(...any) error) (Object, error) {
 // FindObject returns an object by its id, or RESOURCE_DOES_NOT_EXIST.
 func FindObject(tx *store.Tx, id string) (Object, error) {
 	return foundObject(id, tx.Row(`SELECT `+objectColumns+` FROM graph_object WHERE id = $1`, strings.ToLower(id)).Scan)
+}
+
+// SCIMField is where a group's document keeps what only SCIM knows of it; Graph
+// does not show it.
+const SCIMField = "wherry.scim"
+
+// NewGroup returns a group that is not stored yet, with an id and a document.
+func NewGroup(doc Document) Object {
+	return Object{ID: auth.NewGUID(), Kind: KindGroup, Document: doc}
+}
+
+// GroupByNumber returns the group that SCIM knows by a number, or
+// RESOURCE_DOES_NOT_EXIST.
+func GroupByNumber(tx *store.Tx, number int64) (Object, error) {
+	return foundObject(strconv.FormatInt(number, 10), tx.Row(`SELECT `+objectColumns+` FROM graph_object WHERE kind = 'group' AND principal_id = $1`, number).Scan)
 }
 
 // ObjectOfApp returns the application or service principal with a client id, or
@@ -89,7 +106,7 @@ func PutObject(tx *store.Tx, o Object, by string) error {
 // DropObject removes an object with its links and grants.
 func DropObject(tx *store.Tx, o Object, by string) error {
 	for _, q := range []string{
-		`DELETE FROM graph_link WHERE object_id = $1 OR target_id = $1`, `DELETE FROM graph_grant WHERE object_id = $1 OR resource_id = $1`, `DELETE FROM graph_object WHERE id = $1`,
+		`DELETE FROM workspace_assignment WHERE object_id = $1`, `DELETE FROM graph_link WHERE object_id = $1 OR target_id = $1`, `DELETE FROM graph_grant WHERE object_id = $1 OR resource_id = $1`, `DELETE FROM graph_object WHERE id = $1`,
 	} {
 		if _, err := tx.Exec(q, o.ID); err != nil {
 			return err
