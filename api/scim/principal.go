@@ -315,7 +315,7 @@ func (a *API) create(k kind) handler {
 				p.Active = false
 				err = auth.UpdatePrincipal(d.tx, p)
 			}
-			if err == nil {
+			if err == nil && in.Groups != nil { // one that Graph made may be in some
 				err = in.join(d, p)
 			}
 			if err == nil {
