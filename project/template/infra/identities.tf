@@ -21,6 +21,13 @@ resource "azuread_application_federated_identity_credential" "github" {
   subject        = "repo:${var.github_repository}:environment:${var.environment}"
 }
 
+# Contributors of the workspace are its admins: the deployer makes jobs there.
+resource "azurerm_role_assignment" "deployer_workspace" {
+  scope                = azurerm_databricks_workspace.main.id
+  role_definition_name = "Contributor"
+  principal_id         = azuread_service_principal.deployer.object_id
+}
+
 resource "azurerm_role_assignment" "deployer_lake" {
   scope                = azurerm_storage_account.lake.id
   role_definition_name = "Storage Blob Data Contributor"
