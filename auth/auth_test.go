@@ -205,7 +205,8 @@ func TestTokens(t *testing.T) {
 
 // login posts the sign-in form.
 func login(s *auth.Service, token, next string, header map[string]string) (*httptest.ResponseRecorder, error) {
-	r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8787/login", strings.NewReader(url.Values{"token": {token}, "next": {next}}.Encode()))
+	r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8787/login", strings.NewReader(url.Values{"token": {token}, "next": {next}, auth.FormField: {"f"}}.Encode()))
+	r.AddCookie(&http.Cookie{Name: "wherry_form", Value: "f"})
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	for k, v := range header {
 		r.Header.Set(k, v)

@@ -83,6 +83,8 @@ func rootCommand() *cobra.Command {
 		setupCommand(),
 		agentCommand(),
 		mlflowCommand(),
+		userCommand(),
+		groupCommand(),
 		envCommand(),
 		repoCommand(),
 		prCommand(),

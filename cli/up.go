@@ -34,6 +34,9 @@ func upCommand() *cobra.Command {
 			if cfg.PublicURL, err = publicURL(cfg.PublicURL); err != nil {
 				return err
 			}
+			if err := cfg.OpenID.Check(); err != nil {
+				return &ExitError{Code: 2, Message: err.Error()}
+			}
 			cfg.Ready = func(i server.Info) {
 				fmt.Fprintf(c.OutOrStdout(), "wherry serves %s, storage %s\nadmin token: %s\n", i.URL, i.StorageURL, st.Path("admin-token"))
 			}
@@ -53,6 +56,11 @@ func upCommand() *cobra.Command {
 	c.Flags().StringVar(&cfg.Notify.PagerDuty, "pagerduty-url", "", "PagerDuty's Events API (default: https://events.pagerduty.com; in the EU https://events.eu.pagerduty.com)")
 	c.Flags().StringToStringVar(&cfg.Reach, "reach", nil, "lets tasks and workflows come to a service of this machine under a name: mail.example.com:25=127.0.0.1:2525; may be given several times")
 	c.Flags().StringVar(&cfg.Owner, "owner", "", "name of the organisation that repositories belong to, as in OWNER/NAME (default: wherry)")
+	c.Flags().StringVar(&cfg.OpenID.Issuer, "oidc-issuer", "", "OpenID Connect issuer that signs people in to the pages; it leads back to /login/oidc/callback")
+	c.Flags().StringVar(&cfg.OpenID.ClientID, "oidc-client-id", "", "the client id that the issuer knows wherry by")
+	c.Flags().StringVar(&cfg.OpenID.SecretFile, "oidc-client-secret-file", "", "file with the client's secret (default: none, a public client)")
+	c.Flags().StringSliceVar(&cfg.OpenID.Domains, "oidc-domain", nil, "domain whose addresses may sign in; may be given several times")
+	c.Flags().BoolVar(&cfg.OpenID.TrustEmail, "oidc-trust-email", false, "accept addresses that the issuer does not call verified, as one tenant of Entra")
 	c.Flags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	return c
 }

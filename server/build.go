@@ -20,6 +20,7 @@ import (
 	mlflowapi "github.com/wherry-ml/wherry/api/mlflow"
 	notifyapi "github.com/wherry-ml/wherry/api/notify"
 	"github.com/wherry-ml/wherry/api/oauth"
+	"github.com/wherry-ml/wherry/api/openid"
 	"github.com/wherry-ml/wherry/api/scim"
 	storageapi "github.com/wherry-ml/wherry/api/storage"
 	traceapi "github.com/wherry-ml/wherry/api/trace"
@@ -298,10 +299,17 @@ func (b *builder) history(context.Context) error {
 
 // pages: what people look at.
 func (b *builder) pages(ctx context.Context) error {
-	b.add(nil, ui.New(ui.Config{
+	pages := ui.New(ui.Config{
 		State: b.cfg.State, Jobs: b.runs, Compute: compute.New(b.db), Clusters: b.clusters, Catalog: b.catalogs, Files: b.files,
-		Models: b.tracking, Trace: b.tracer, Notices: b.outbox, Stop: ctx.Done(),
-	}).Routes()...)
+		Models: b.tracking, Trace: b.tracer, Notices: b.outbox, Stop: ctx.Done(), SignIn: b.signIn, Issuer: b.cfg.OpenID.Issuer,
+	})
+	b.add(nil, pages.Routes()...)
+	if b.cfg.OpenID.Enabled() {
+		if err := b.cfg.OpenID.Check(); err != nil {
+			return err
+		}
+		b.add(nil, openid.New(b.cfg.OpenID, b.signIn).Routes(pages.Family())...)
+	}
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wherry-ml/wherry/api/openid"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/notify"
 	"github.com/wherry-ml/wherry/scheduler"
@@ -53,6 +54,8 @@ type Config struct {
 	// links lead to; "" is the server's own.
 	Notify    notify.Options
 	PublicURL string
+	// OpenID is who else signs people in to the pages.
+	OpenID openid.Config
 	// Compute runs attempts in the place of this machine's clusters: for tests
 	// of what is around them. nil is the clusters.
 	Compute func(*jobs.Store) scheduler.Compute

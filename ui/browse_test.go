@@ -72,8 +72,9 @@ func TestBrowserData(t *testing.T) {
 	job := s.create(m{"name": "otters nightly", "tasks": []m{{"task_key": "count", "existing_cluster_id": cluster.ID, "notebook_task": m{"notebook_path": "/Shared/river/count"}}}})
 
 	do(w, chromedp.Navigate(srv.URL+"/login?next=/catalog"))
+	w.eval(`document.querySelector(".login details").open = true`)
 	w.eval(fmt.Sprintf(`document.getElementById("token").value = %q`, srv.Token))
-	w.follow("Sign in")
+	w.follow("Use the token")
 	w.shows("workspace", "default")
 	w.fits("catalogs")
 	w.follow("default")

@@ -20,7 +20,7 @@ import (
 func signIn(t *testing.T, srv *servertest.Server) *site {
 	t.Helper()
 	w := &site{T: t, Server: srv, http: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-	w.http.Transport = cookies{w.send("POST", "/login", url.Values{"token": {srv.Token}, "next": {"/"}}).Cookies()}
+	w.http.Transport = cookies{w.login(url.Values{"token": {srv.Token}, "next": {"/"}}).Cookies()}
 	return w
 }
 

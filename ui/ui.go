@@ -22,6 +22,7 @@ import (
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
 	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
+	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/notebook"
 	"github.com/wherry-ml/wherry/state"
@@ -44,6 +45,9 @@ type Config struct {
 	Models   *mlflow.Store
 	Trace    *trace.Service
 	Notices  *notify.Store
+	SignIn   *auth.Service
+	// Issuer is who else signs people in, "" for nobody.
+	Issuer string
 	// Stop is closed when the server stops: live streams end then.
 	Stop <-chan struct{}
 }
@@ -82,6 +86,7 @@ func (s *Service) Routes() []api.Route {
 	routes := []api.Route{
 		{Method: "GET", Path: "/{$}", Permission: api.Own, Summary: "Home page", Handler: api.Raw(s.home)},
 		{Method: "GET", Path: "/login", Permission: api.Public, Summary: "Sign-in page", Handler: api.Raw(s.login)},
+		{Method: "POST", Path: "/login", Permission: api.Public, Summary: "Start a browser session: a user's password, a link's secret or a token", Handler: api.Raw(s.enter)},
 		{Method: "GET", Path: "/ui/{file}", Permission: api.Public, Summary: "Style, script and icon of the pages", Handler: api.Raw(s.static)},
 		{Method: "GET", Path: "/jobs", Permission: api.Read, Summary: "Page of all jobs", Handler: api.Raw(s.jobs)},
 		{Method: "GET", Path: "/jobs/{job}", Permission: api.Read, Summary: "Page of a job", Handler: api.Raw(s.job)},
@@ -110,10 +115,13 @@ func (s *Service) Routes() []api.Route {
 	}
 	routes = append(routes, s.computeRoutes()...)
 	for i := range routes {
-		routes[i].Family = api.Family{Name: "pages", Page: s.failed}
+		routes[i].Family = s.Family()
 	}
 	return routes
 }
+
+// Family is how pages show errors.
+func (s *Service) Family() api.Family { return api.Family{Name: "pages", Page: s.failed} }
 
 // link is a line of the navigation; g and then its key lead there too.
 type link struct{ Section, Path, Name, Key string }
@@ -173,12 +181,6 @@ func (s *Service) failed(w http.ResponseWriter, r *http.Request, status int, e *
 		status = http.StatusNotFound // the Jobs API has 400 for it
 	}
 	return s.render(w, r, status, "error", page{Title: http.StatusText(status), Body: e})
-}
-
-func (s *Service) login(w http.ResponseWriter, r *http.Request) error {
-	return s.render(w, r, http.StatusOK, "login", page{Title: "Sign in", Body: map[string]string{
-		"Next": r.URL.Query().Get("next"), "File": s.cfg.State.Path("admin-token"),
-	}})
 }
 
 // assets are the files beside the pages; version names their content.

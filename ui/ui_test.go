@@ -115,13 +115,23 @@ func open(t *testing.T) *site {
 		c.Compute = func(runs *jobs.Store) scheduler.Compute { s.runs = runs; return s }
 	})
 	w := &site{T: t, Server: srv, http: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-	res := w.send("POST", "/login", url.Values{"token": {srv.Token}, "next": {"/jobs"}})
+	res := w.login(url.Values{"token": {srv.Token}, "next": {"/jobs"}})
 	if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/jobs" {
 		t.Fatalf("sign in: %s to %q", res.Status, res.Header.Get("Location"))
 	}
 	jar := res.Cookies()
 	w.http.Transport = cookies{jar}
 	return w
+}
+
+// login opens the sign-in page and sends its form, without a session.
+func (w *site) login(fields url.Values) *http.Response {
+	w.Helper()
+	w.http.Transport = nil
+	form := w.send("GET", "/login", nil).Cookies()
+	w.http.Transport = cookies{form}
+	fields.Set("form", form[0].Value)
+	return w.send("POST", "/login", fields)
 }
 
 type cookies struct{ list []*http.Cookie }
@@ -392,5 +402,49 @@ func TestWhoMaySee(t *testing.T) {
 	err = client.New(w.URL, "").Do(t.Context(), "GET", "/api/2.2/jobs/list", nil, new(json.RawMessage))
 	if e, ok := errors.AsType[*wherry.Error](err); !ok || e.Code != wherry.CodeUnauthenticated {
 		t.Errorf("programs get %v", err)
+	}
+}
+
+// People sign in with a password or a link, and are told on the same page what
+// is wrong.
+func TestSignIn(t *testing.T) {
+	w := open(t)
+	w.call("POST", "/api/2.0/preview/scim/v2/Users", m{"userName": "ann@example.com"}, nil)
+	w.call("POST", "/api/wherry/users/password", m{"user_name": "ann@example.com", "password": "correct horse"}, nil)
+	read := func(res *http.Response) string {
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	res := w.login(url.Values{"user": {"ann@example.com"}, "password": {"wrong"}, "next": {"/runs"}})
+	if body := read(res); res.StatusCode != http.StatusUnauthorized || !strings.Contains(body, `role="alert">the name or the password is wrong`) || !strings.Contains(body, `value="ann@example.com"`) || !strings.Contains(body, `name="next" value="/runs"`) {
+		t.Errorf("a wrong password: %s %s", res.Status, body)
+	}
+	res = w.login(url.Values{"user": {"ann@example.com"}, "password": {"correct horse"}, "next": {"/runs"}})
+	if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/runs" {
+		t.Errorf("the right one: %s", res.Status)
+	}
+	w.http.Transport = cookies{res.Cookies()}
+	if res := w.send("GET", "/runs", nil); res.StatusCode != http.StatusOK || !strings.Contains(read(res), "Signed in as ann@example.com") {
+		t.Errorf("with the session: %s", res.Status)
+	}
+	var link struct {
+		URL string `json:"url"`
+	}
+	w.call("POST", "/api/wherry/users/link", m{"user_name": "ann@example.com"}, &link)
+	w.http.Transport = nil
+	path := strings.TrimPrefix(link.URL, w.URL)
+	for range 2 { // to open it is not to use it
+		w.page(path, "Sign in as ann@example.com")
+	}
+	_, secret, _ := strings.Cut(path, "link=")
+	if res := w.login(url.Values{"link": {secret}}); res.StatusCode != http.StatusSeeOther {
+		t.Errorf("by the link: %s", res.Status)
+	}
+	w.http.Transport = nil
+	if res := w.send("GET", path, nil); res.StatusCode != http.StatusUnauthorized || !strings.Contains(read(res), "used already") {
+		t.Errorf("the link again: %s", res.Status)
 	}
 }

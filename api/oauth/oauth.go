@@ -46,7 +46,6 @@ func (a *API) Routes() []api.Route {
 		{Method: "GET", Path: "/oidc/jwks.json", Permission: api.Public, Summary: "Public signing keys", Handler: api.JSON(a.keySet)},
 		{Method: "POST", Path: "/oidc/v1/token", Permission: api.Public, Summary: "Get a token with a client id and secret", Handler: api.Raw(a.workspaceToken), Family: family},
 		{Method: "GET", Path: "/oidc/v1/authorize", Permission: api.Public, Summary: "User-to-machine sign-in (not supported)", Handler: api.JSON(a.authorize), Family: family},
-		{Method: "POST", Path: "/login", Permission: api.Public, Summary: "Start a browser session with a token", Handler: api.Raw(a.signIn.Login)},
 		{Method: "POST", Path: "/logout", Permission: api.Public, Summary: "End the browser session", Handler: api.Raw(a.signIn.Logout)},
 		{Method: "POST", Path: "/api/2.0/token/create", Permission: api.Own, Summary: "Create a personal token", Handler: api.JSON(a.createToken)},
 		{Method: "GET", Path: "/api/2.0/token/list", Permission: api.Own, Summary: "List one's personal tokens", Handler: api.JSON(a.listTokens)},

@@ -27,7 +27,7 @@ func (a *API) Routes() []api.Route {
 	// The account's own API, and the workspace's way to it.
 	const secrets = "/api/2.0/accounts/{account}/servicePrincipals/{id}/credentials/secrets"
 	const proxied = "/api/2.0/accounts/servicePrincipals/{id}/credentials/secrets"
-	routes := slices.Concat(a.policies(), a.assignments())
+	routes := slices.Concat(a.policies(), a.assignments(), a.signIns())
 	for _, base := range bases {
 		routes = append(routes, a.directoryRoutes(base)...)
 	}
