@@ -21,7 +21,7 @@ import (
 
 func demoCommand() *cobra.Command {
 	var dir string
-	var keep, asJSON bool
+	var keep, asJSON, cicd bool
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a real project from its commit to traced predictions",
@@ -33,10 +33,14 @@ func demoCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if cicd {
+				return runDelivery(c, st, keep, asJSON)
+			}
 			return runDemo(c, st, keep, asJSON)
 		},
 	}
 	c.Flags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
+	c.Flags().BoolVar(&cicd, "cicd", false, "take a new project from its first commit to production instead: workflows, Terraform, approval, verification, drift")
 	c.Flags().BoolVar(&keep, "serve", false, "leave the server running")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document and nothing else on standard output")
 	return c

@@ -50,7 +50,7 @@ func EnsureServer(ctx context.Context, dir state.Dir) (c *client.Client, info cl
 	return c, info, err == nil, err
 }
 
-func startServer(ctx context.Context, dir state.Dir) (*client.Client, client.Info, error) {
+func startServer(ctx context.Context, dir state.Dir, more ...string) (*client.Client, client.Info, error) {
 	exe, err := executableCopy(dir)
 	if err != nil {
 		return nil, client.Info{}, err
@@ -60,7 +60,8 @@ func startServer(ctx context.Context, dir state.Dir) (*client.Client, client.Inf
 		return nil, client.Info{}, err
 	}
 	defer log.Close()
-	child := exec.Command(exe, "up", "--state", string(dir), "--listen", "127.0.0.1:0", "--storage-listen", "127.0.0.1:0")
+	args := append([]string{"up", "--state", string(dir), "--listen", "127.0.0.1:0", "--storage-listen", "127.0.0.1:0"}, more...)
+	child := exec.Command(exe, args...)
 	child.Stdout, child.Stderr, child.Dir = log, log, string(dir)
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := child.Start(); err != nil {

@@ -153,7 +153,7 @@ func (g *edges) shaOf(p ciPayload) string {
 	if p.SHA != "" || g.err != nil {
 		return p.SHA
 	}
-	n, err := graph.NodeIn(g.tx, g.e.WorkspaceID, ref(graph.WorkflowRun, p.workflowRun()))
+	n, err := graph.NodeIn(g.tx, graph.Account, ref(graph.WorkflowRun, p.workflowRun()))
 	if err != nil {
 		return "" // a run whose start nobody told
 	}
@@ -217,7 +217,7 @@ func (g *edges) fromCI(d graph.Ref) {
 		return
 	}
 	run := parts[0] + "/" + parts[1]
-	if _, err := graph.NodeIn(g.tx, g.e.WorkspaceID, ref(graph.WorkflowRun, run)); err != nil {
+	if _, err := graph.NodeIn(g.tx, graph.Account, ref(graph.WorkflowRun, run)); err != nil {
 		return // nobody told of such a run
 	}
 	g.edge(g.ciJob(run, parts[2], "", nil), "deployed_as", d)

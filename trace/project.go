@@ -49,13 +49,13 @@ type edges struct {
 
 func (g *edges) node(ref graph.Ref, digest, actor string, payload json.RawMessage) {
 	if g.err == nil {
-		g.err = graph.PutNode(g.tx, g.e.WorkspaceID, graph.Node{Ref: ref, Digest: digest, Actor: actor, At: g.e.At, Payload: payload})
+		g.err = graph.PutNode(g.tx, graph.Account, graph.Node{Ref: ref, Digest: digest, Actor: actor, At: g.e.At, Payload: payload})
 	}
 }
 
 func (g *edges) edge(src graph.Ref, rel string, dst graph.Ref) {
 	if g.err == nil {
-		g.err = graph.PutEdge(g.tx, g.e.WorkspaceID, graph.Edge{Src: src, Dst: dst, Rel: rel, At: g.e.At, EventID: g.e.ID})
+		g.err = graph.PutEdge(g.tx, graph.Account, graph.Edge{Src: src, Dst: dst, Rel: rel, At: g.e.At, EventID: g.e.ID})
 	}
 }
 
@@ -138,7 +138,7 @@ func (g *edges) table(p payload) {
 			run := ref(graph.TaskRun, g.e.RunID)
 			g.node(run, "", "", nil)
 			if g.err == nil { // what its commit says of it stays
-				g.err = graph.AddNode(g.tx, g.e.WorkspaceID, graph.Node{Ref: version, At: g.e.At, Payload: g.e.Payload})
+				g.err = graph.AddNode(g.tx, graph.Account, graph.Node{Ref: version, At: g.e.At, Payload: g.e.Payload})
 			}
 			g.edge(version, "read", run)
 		}

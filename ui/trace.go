@@ -35,7 +35,7 @@ func (s *Service) trace(w http.ResponseWriter, r *http.Request) error {
 		if v.Forward {
 			walk = s.cfg.Trace.Forward
 		}
-		g, err := walk(ctx, wherry.IdentityFrom(ctx).WorkspaceID, graph.Ref{Kind: v.Kind, Key: v.ID})
+		g, err := walk(ctx, graph.Account, graph.Ref{Kind: v.Kind, Key: v.ID})
 		if err != nil {
 			return err
 		}

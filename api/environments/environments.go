@@ -111,7 +111,11 @@ func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
 	if err := a.Decide(context.WithoutCancel(ctx)); err != nil { // once begun, a rollback comes to its end
 		return nil, err
 	}
-	live, err := a.deployed.Live(ctx, wherry.IdentityFrom(ctx).WorkspaceID, e.DeploysFrom())
+	ws := wherry.IdentityFrom(ctx).WorkspaceID
+	if ws == wherry.DefaultWorkspace { // its environments are of all workspaces
+		ws = 0
+	}
+	live, err := a.deployed.Live(ctx, ws, e.DeploysFrom())
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func (a *API) provenance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	g, err := a.trace.Back(ctx, wherry.IdentityFrom(ctx).WorkspaceID, from)
+	g, err := a.trace.Back(ctx, graph.Account, from)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (a *API) provenance(w http.ResponseWriter, r *http.Request) error {
 // the newest.
 func (a *API) subject(r *http.Request, id string) (graph.Ref, error) {
 	ctx := r.Context()
-	ws := wherry.IdentityFrom(ctx).WorkspaceID
+	ws := graph.Account
 	for _, kind := range []string{graph.Deployment, graph.ModelVersion} {
 		if ref := (graph.Ref{Kind: kind, Key: id}); strings.Contains(id, "/") {
 			if _, err := a.store.Node(ctx, ws, ref); err == nil {

@@ -47,7 +47,7 @@ func (a *API) walk(ctx context.Context, in *walkIn) (*trace.Graph, error) {
 	if err := a.trace.Refresh(ctx); err != nil {
 		return nil, err
 	}
-	from, ws := graph.Ref{Kind: in.Kind, Key: in.ID}, wherry.IdentityFrom(ctx).WorkspaceID
+	from, ws := graph.Ref{Kind: in.Kind, Key: in.ID}, graph.Account
 	switch in.Direction {
 	case "", "back":
 		return a.trace.Back(ctx, ws, from)

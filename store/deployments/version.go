@@ -179,10 +179,11 @@ type Live struct {
 	Current Version
 }
 
-// Live lists what is deployed from a bundle target, by bundle and root path.
+// Live lists what is deployed from a bundle target, by bundle and root path; of
+// all workspaces for ws 0.
 func (s *Store) Live(ctx context.Context, ws int64, target string) (list []Live, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		if err := tx.Each(`SELECT `+deploymentColumns+` FROM deployment WHERE workspace_id = $1 AND target = $2 AND destroyed_at = 0
+		if err := tx.Each(`SELECT `+deploymentColumns+` FROM deployment WHERE (workspace_id = $1 OR $1 = 0) AND target = $2 AND destroyed_at = 0
 			ORDER BY bundle, root_path, id`, []any{ws, target}, func(scan func(...any) error) error {
 			d, err := scanDeployment(scan)
 			list = append(list, Live{Deployment: d})

@@ -43,10 +43,14 @@ func (s *Store) List(ctx context.Context, ws int64) (list []wherry.Environment, 
 }
 
 // Get returns an environment by its name, in whatever case, or
-// RESOURCE_DOES_NOT_EXIST.
+// RESOURCE_DOES_NOT_EXIST. Those of the first workspace are of all that have none
+// of the name: workflows know them by name, wherever they deploy to.
 func (s *Store) Get(ctx context.Context, ws int64, name string) (e wherry.Environment, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
 		e, err = get(tx, ws, name)
+		if ws != wherry.DefaultWorkspace && wherry.CodeOf(err) == wherry.CodeDoesNotExist {
+			e, err = get(tx, wherry.DefaultWorkspace, name)
+		}
 		return err
 	})
 	return e, err
@@ -73,6 +77,9 @@ func (s *Store) OfTarget(ctx context.Context, ws int64, target string) (e wherry
 // OfTarget is the same inside of a transaction.
 func OfTarget(tx *store.Tx, ws int64, target string) (e wherry.Environment, ok bool, err error) {
 	e, err = scan(tx.Row(`SELECT `+columns+` FROM environment WHERE workspace_id = $1 AND target = $2`, ws, target).Scan)
+	if errors.Is(err, store.ErrNoRows) && ws != wherry.DefaultWorkspace {
+		return OfTarget(tx, wherry.DefaultWorkspace, target)
+	}
 	if errors.Is(err, store.ErrNoRows) {
 		return wherry.Environment{}, false, nil
 	}

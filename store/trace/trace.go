@@ -65,6 +65,10 @@ type Store struct{ db *store.DB }
 // New returns the store.
 func New(db *store.DB) *Store { return &Store{db: db} }
 
+// Account is whose the graph is: one for all workspaces, as a workflow runs in
+// one and deploys to another, and tables are everybody's.
+const Account = wherry.DefaultWorkspace
+
 // AddNode adds a node that is only mentioned; one that is there stays as it is.
 func AddNode(tx *store.Tx, ws int64, n Node) error {
 	_, err := tx.Exec(`INSERT INTO trace_node (workspace_id, kind, key, digest, actor, at, payload) VALUES ($1, $2, $3, $4, $5, $6, $7)

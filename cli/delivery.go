@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wherry-ml/wherry/demo"
+	"github.com/wherry-ml/wherry/state"
+)
+
+// runDelivery is `wherry demo --cicd`: a server of its own, with receivers for
+// its messages, takes a new project to production.
+func runDelivery(c *cobra.Command, dir state.Dir, keep, asJSON bool) error {
+	ctx, out := c.Context(), c.OutOrStdout()
+	if asJSON {
+		out = c.ErrOrStderr() // progress
+	}
+	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
+	if _, err := runSetup(ctx, out); err != nil {
+		return err
+	}
+	messages := &demo.Receivers{}
+	if err := messages.Listen(); err != nil {
+		return err
+	}
+	receiving, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); messages.Run(receiving) }()
+	defer func() { stop(); <-done }()
+
+	dir = state.Dir(dir.Path("delivery"))
+	if _, err := StopServer(ctx, dir); err != nil {
+		return err
+	}
+	if err := state.RemoveAll(string(dir)); err != nil { // each demo begins anew
+		return err
+	}
+	if err := dir.Create(); err != nil {
+		return err
+	}
+	server, info, err := startServer(ctx, dir, messages.Reach()...)
+	if err != nil {
+		return err
+	}
+	say("server %s, state in %s", info.URL, dir)
+	if !keep {
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+			defer cancel()
+			_, _ = StopServer(ctx, dir) // one that does not end goes on by itself
+		}()
+	}
+	token, err := os.ReadFile(dir.Path("admin-token"))
+	if err != nil {
+		return err
+	}
+	d := &demo.Delivery{State: dir, Client: server, Server: info, Token: strings.TrimSpace(string(token)), Say: say, Messages: messages, Dir: dir.Path("demo", "my-project")}
+	report, err := d.Run(ctx)
+	if asJSON {
+		b, jerr := json.MarshalIndent(report, "", "  ")
+		if jerr != nil {
+			return jerr
+		}
+		fmt.Fprintln(c.OutOrStdout(), string(b))
+	} else {
+		printDelivery(out, report)
+	}
+	return err
+}
+
+func printDelivery(out io.Writer, r *demo.DeliveryReport) {
+	fmt.Fprintln(out)
+	for i, s := range r.Steps {
+		state := "✓"
+		if !s.Done {
+			state = "✗"
+		}
+		fmt.Fprintf(out, "%s %2d  %-55s %6.1f s\n", state, i+1, s.Name, s.Seconds)
+		for _, line := range []string{s.Tool, s.Detail} {
+			if line != "" {
+				fmt.Fprintf(out, "       %s\n", line)
+			}
+		}
+		if s.Fallback != "" {
+			fmt.Fprintf(out, "       FALLBACK, so not shown: %s\n", s.Fallback)
+		}
+	}
+	fmt.Fprintf(out, "%.1f s\n", r.Seconds)
+}

@@ -1,0 +1,392 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wherry-ml/wherry/client"
+	"github.com/wherry-ml/wherry/project"
+	"github.com/wherry-ml/wherry/state"
+	"github.com/wherry-ml/wherry/store/drift"
+	"github.com/wherry-ml/wherry/workflow"
+)
+
+// Names of the demo's project.
+const (
+	projectName = "my-project"
+	repository  = "wherry/" + projectName
+)
+
+// Delivery takes a new project from its first commit to production: the demo
+// of workflows, infrastructure, promotion and drift.
+type Delivery struct {
+	State    state.Dir
+	Client   *client.Client
+	Server   client.Info
+	Token    string // of the admin, for git
+	Say      func(format string, args ...any)
+	Messages *Receivers
+	// Dir is where the project is made.
+	Dir string
+}
+
+// Step is one thing that the demo did.
+type Step struct {
+	Name string `json:"name"`
+	// Tool is the real program that did it, with its version; Fallback says that
+	// wherry stood in for a part.
+	Tool     string  `json:"tool"`
+	Fallback string  `json:"fallback,omitempty"`
+	Detail   string  `json:"detail,omitempty"`
+	Seconds  float64 `json:"seconds"`
+	Done     bool    `json:"done"`
+}
+
+// DeliveryReport is what Run did.
+type DeliveryReport struct {
+	Steps   []Step  `json:"steps"`
+	Seconds float64 `json:"seconds"`
+}
+
+// delivery is one run of the demo.
+type delivery struct {
+	*Delivery
+	cloud  *cloud
+	report *DeliveryReport
+	last   int64 // the newest run that was followed
+}
+
+// Run does all steps, and stops at the first that fails.
+func (d *Delivery) Run(ctx context.Context) (*DeliveryReport, error) {
+	started := time.Now()
+	v := &delivery{Delivery: d, report: &DeliveryReport{}}
+	defer func() { v.report.Seconds = time.Since(started).Seconds() }()
+	for _, step := range []struct {
+		name string
+		do   func(context.Context, *Step) error
+	}{
+		{"a new project, committed and pushed", v.start},
+		{"Azure as the project's README asks for it", v.prepareCloud},
+		{"infrastructure of staging: cd-deploy-infra", func(ctx context.Context, s *Step) error { return v.infrastructure(ctx, s, "staging") }},
+		{"a commit that is not formatted turns red", v.broken},
+		{"a good commit turns green: ci-build-test", v.good},
+		{"staging deployed and verified: cd-deploy-databricks", v.staging},
+		{"infrastructure of prod, approved", func(ctx context.Context, s *Step) error { return v.infrastructure(ctx, s, "prod") }},
+		{"a release: tag v1.2.0, approved, deployed, verified", v.release},
+		{"a change by hand in prod is drift, and is reverted", v.drift},
+		{"who was told", v.told},
+	} {
+		v.report.Steps = append(v.report.Steps, Step{Name: step.name})
+		s := &v.report.Steps[len(v.report.Steps)-1]
+		d.Say("\n── %s", step.name)
+		begun := time.Now()
+		err := step.do(ctx, s)
+		s.Seconds, s.Done = time.Since(begun).Seconds(), err == nil
+		if err != nil {
+			s.Detail = strings.TrimSpace(s.Detail + " " + err.Error())
+			return v.report, fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return v.report, nil
+}
+
+// version is the first line that a program says of itself.
+func version(ctx context.Context, argv ...string) string {
+	b, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
+	if err != nil {
+		return argv[0] + " (not found)"
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
+	return line
+}
+
+func (v *delivery) start(ctx context.Context, s *Step) error {
+	s.Tool = version(ctx, "git", "--version")
+	if err := os.RemoveAll(v.Dir); err != nil {
+		return err
+	}
+	o := project.Options{Name: projectName, Region: "westeurope", Catalog: "my_project", Repository: repository, Email: "ada@example.com"}
+	files, err := project.Write(v.Dir, o)
+	if err != nil {
+		return err
+	}
+	s.Detail = fmt.Sprintf("%d files in %s", len(files), v.Dir)
+	if err := v.Client.Do(ctx, "POST", "/api/wherry/repos", map[string]any{"name": projectName, "default_branch": "main"}, nil); err != nil {
+		return err
+	}
+	remote := strings.Replace(v.Client.URL, "://", "://token:"+v.Token+"@", 1) + "/git/" + projectName + ".git"
+	for _, args := range [][]string{
+		{"init", "--quiet", "--initial-branch", "main"},
+		{"remote", "add", "origin", remote},
+		{"add", "--all"},
+		{"commit", "--quiet", "--message", "The project, as wherry init wrote it [skip ci]"},
+		{"push", "--quiet", "origin", "main"},
+	} {
+		if err := git(ctx, v.Dir, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *delivery) prepareCloud(ctx context.Context, s *Step) (err error) {
+	s.Tool = "wherry's ARM, Graph and Entra APIs"
+	if v.cloud, err = v.newCloud(ctx); err != nil {
+		return err
+	}
+	clientID, err := v.cloud.deployer(ctx, v.Delivery)
+	if err != nil {
+		return err
+	}
+	backend, err := os.ReadFile(filepath.Join(v.Dir, "infra", "environments", "staging.backend.hcl"))
+	if err != nil {
+		return err
+	}
+	account := regexp.MustCompile(`storage_account_name\s*=\s*"(.*)"`).FindSubmatch(backend)
+	if account == nil {
+		return errors.New("the project names no account for Terraform's state")
+	}
+	if err := v.cloud.stateAccount(ctx, string(account[1])); err != nil {
+		return err
+	}
+	for name, value := range map[string]string{
+		"AZURE_CLIENT_ID": clientID, "AZURE_TENANT_ID": cloudTenant, "AZURE_SUBSCRIPTION_ID": subscription,
+		"SMTP_SERVER": mailHost, "SMTP_PORT": "25", "MAIL_FROM": "ci@example.com", "MAIL_TO": "team@example.com",
+	} {
+		if err := v.set(ctx, "repo", projectName, name, value, false); err != nil {
+			return err
+		}
+	}
+	if err := v.set(ctx, "repo", projectName, "SLACK_WEBHOOK_URL", "http://"+slackHost+"/services/demo", true); err != nil {
+		return err
+	}
+	for _, e := range []map[string]any{
+		{"name": "staging", "verify_job": "smoke_test", "gate": true},
+		{"name": "prod", "verify_job": "smoke_test", "gate": true, "reviewers": []string{"admin@localhost"}},
+	} {
+		if err := v.Client.Do(ctx, "PUT", "/api/wherry/environments/"+e["name"].(string), e, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// set gives workflows a variable or a secret; scope is repo or environment.
+func (v *delivery) set(ctx context.Context, scope, of, name, value string, secret bool) error {
+	return v.Client.Do(ctx, "PUT", "/api/wherry/ci/values", map[string]any{scope: of, "name": name, "value": value, "secret": secret}, nil)
+}
+
+// infrastructure applies Terraform by the project's own workflow, and keeps the
+// outputs that the other workflow needs, as its README says.
+func (v *delivery) infrastructure(ctx context.Context, s *Step, environment string) error {
+	s.Tool = version(ctx, "terraform", "version")
+	var r ciRun
+	in := map[string]any{"repo": projectName, "workflow": "cd-deploy-infra", "inputs": map[string]string{"environment": environment}}
+	if err := v.Client.Do(ctx, "POST", "/api/wherry/ci/dispatch", in, &r); err != nil {
+		return err
+	}
+	if err := v.follow(ctx, &r, workflow.Success); err != nil {
+		return err
+	}
+	log, err := v.log(ctx, &r)
+	if err != nil {
+		return err
+	}
+	if strings.Contains(log, "wherry stands in for") {
+		s.Fallback = "the providers azurerm, azuread and databricks are wherry's stand-ins: the real ones cannot be had here"
+	}
+	outputs := regexp.MustCompile(`(?m)^(workspace_url|deployer_client_id) = "(.*)"`).FindAllStringSubmatch(r.summaries(), -1)
+	names := map[string]string{"workspace_url": "DATABRICKS_HOST", "deployer_client_id": "DEPLOYER_CLIENT_ID"}
+	for _, o := range outputs {
+		if err := v.set(ctx, "environment", environment, names[o[1]], o[2], false); err != nil {
+			return err
+		}
+		s.Detail += o[2] + " "
+	}
+	if len(outputs) != 2 {
+		return errors.New("Terraform's outputs are not in the run's summary") //nolint:staticcheck // its name
+	}
+	return nil
+}
+
+// broken pushes a branch whose code black would change.
+func (v *delivery) broken(ctx context.Context, s *Step) error {
+	name := ""
+	err := filepath.WalkDir(filepath.Join(v.Dir, "src"), func(p string, e fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(p, "features.py") {
+			name = p
+		}
+		return err
+	})
+	if err != nil || name == "" {
+		return errors.Join(err, errors.New("the project has no features.py"))
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(name, append(text, "\nx  =  {  }\n"...), 0o644); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"checkout", "--quiet", "-b", "unformatted"}, {"commit", "--quiet", "--all", "--message", "Not formatted"}, {"push", "--quiet", "origin", "unformatted"}, {"checkout", "--quiet", "main"}} {
+		if err := git(ctx, v.Dir, args...); err != nil {
+			return err
+		}
+	}
+	r, err := v.await(ctx, "ci-build-test", "refs/heads/unformatted")
+	if err != nil {
+		return err
+	}
+	if err := v.follow(ctx, r, workflow.Failure); err != nil {
+		return err
+	}
+	s.Tool, s.Detail = "black", r.failure()
+	return nil
+}
+
+// good merges a change that passes.
+func (v *delivery) good(ctx context.Context, s *Step) error {
+	if err := git(ctx, v.Dir, "commit", "--quiet", "--allow-empty", "--message", "A change worth a release"); err != nil {
+		return err
+	}
+	if err := git(ctx, v.Dir, "push", "--quiet", "origin", "main"); err != nil {
+		return err
+	}
+	r, err := v.await(ctx, "ci-build-test", "refs/heads/main")
+	if err != nil {
+		return err
+	}
+	s.Tool = "black, flake8, pytest with PySpark and papermill, of the project's own pins"
+	return v.follow(ctx, r, workflow.Success)
+}
+
+func (v *delivery) staging(ctx context.Context, s *Step) error {
+	s.Tool = "the databricks command is wherry's; Spark, Delta and MLflow are real"
+	r, err := v.await(ctx, "cd-deploy-databricks", "refs/heads/main")
+	if err != nil {
+		return err
+	}
+	if err := v.follow(ctx, r, workflow.Success); err != nil {
+		return err
+	}
+	return v.verified(ctx, s, "staging")
+}
+
+func (v *delivery) release(ctx context.Context, s *Step) error {
+	s.Tool = version(ctx, "git", "--version")
+	if err := git(ctx, v.Dir, "tag", "v1.2.0"); err != nil {
+		return err
+	}
+	if err := git(ctx, v.Dir, "push", "--quiet", "origin", "v1.2.0"); err != nil {
+		return err
+	}
+	r, err := v.await(ctx, "cd-deploy-databricks", "refs/tags/v1.2.0")
+	if err != nil {
+		return err
+	}
+	if err := v.follow(ctx, r, workflow.Success); err != nil {
+		return err
+	}
+	return v.verified(ctx, s, "prod")
+}
+
+// verified tells what an environment has, once it is known whether it works.
+func (v *delivery) verified(ctx context.Context, s *Step, environment string) error {
+	var e struct {
+		Deployed []struct {
+			Version      int64  `json:"version"`
+			Commit       string `json:"commit"`
+			Verification string `json:"verification"`
+		} `json:"deployed"`
+	}
+	for {
+		if err := v.Client.Do(ctx, "GET", "/api/wherry/environments/"+environment, nil, &e); err != nil {
+			return err
+		}
+		if len(e.Deployed) > 0 && e.Deployed[0].Verification != "" && e.Deployed[0].Verification != "pending" {
+			d := e.Deployed[0]
+			s.Detail += fmt.Sprintf("version %d, commit %.8s: %s", d.Version, d.Commit, d.Verification)
+			return nil
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (v *delivery) told(_ context.Context, s *Step) error {
+	s.Tool = "HTTP and SMTP receivers of the demo"
+	s.Detail = v.Messages.Received()
+	return nil
+}
+
+// drift changes the job in prod as somebody in a hurry would, sees it told, and
+// has it reverted.
+func (v *delivery) drift(ctx context.Context, s *Step) error {
+	s.Tool = "the Jobs API"
+	host, err := v.value(ctx, "prod", "DATABRICKS_HOST")
+	if err != nil {
+		return err
+	}
+	v.cloud.tokens[host] = v.cloud.tokens[databricksResource]
+	if v.cloud.tokens[host], err = v.cloud.token(ctx, databricksResource); err != nil {
+		return err
+	}
+	var list struct {
+		Jobs []struct {
+			ID       int64 `json:"job_id"`
+			Settings struct {
+				Name string `json:"name"`
+			} `json:"settings"`
+		} `json:"jobs"`
+	}
+	if err := v.cloud.do(ctx, "GET", host+"/api/2.2/jobs/list?name="+projectName+"-pipeline", nil, &list); err != nil {
+		return err
+	}
+	if len(list.Jobs) != 1 {
+		return fmt.Errorf("prod has %d jobs of the name %s-pipeline", len(list.Jobs), projectName)
+	}
+	change := map[string]any{"job_id": list.Jobs[0].ID, "new_settings": map[string]any{"max_concurrent_runs": 7}}
+	if err := v.cloud.do(ctx, "POST", host+"/api/2.2/jobs/update", change, nil); err != nil {
+		return err
+	}
+	open, err := v.drifted(ctx, host)
+	if err != nil {
+		return err
+	}
+	if len(open) != 1 {
+		return fmt.Errorf("%d changes are told as drift, and one was made", len(open))
+	}
+	d := open[0]
+	s.Detail = fmt.Sprintf("%s: %s %v → %v by %s", d.Resource, d.Fields[0].Path, d.Fields[0].Before, d.Fields[0].After, d.Actor)
+	if err := v.cloud.do(ctx, "POST", host+"/api/wherry/drift/"+strconv.FormatInt(int64(d.ID), 10)+"/revert", map[string]any{}, nil); err != nil {
+		return err
+	}
+	if open, err = v.drifted(ctx, host); err == nil && len(open) > 0 {
+		err = errors.New("it is still there after it was reverted")
+	}
+	return err
+}
+
+func (v *delivery) drifted(ctx context.Context, host string) ([]drift.Drift, error) {
+	var found struct {
+		Deployments []struct {
+			Drift []drift.Drift `json:"drift"`
+		} `json:"deployments"`
+	}
+	err := v.cloud.do(ctx, "GET", host+"/api/wherry/drift?target=prod", nil, &found)
+	var open []drift.Drift
+	for _, d := range found.Deployments {
+		open = append(open, d.Drift...)
+	}
+	return open, err
+}

@@ -1,0 +1,163 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/wherry-ml/wherry/workflow"
+)
+
+// ciRun is a run of a workflow, as far as the demo reads it.
+type ciRun struct{ workflow.Run }
+
+// failure is the first thing that went wrong.
+func (r *ciRun) failure() string {
+	for _, j := range r.Jobs {
+		for _, s := range j.Steps {
+			if s.Conclusion == workflow.Failure {
+				return j.Name + ": " + s.Name
+			}
+		}
+		if j.Conclusion == workflow.Failure {
+			return j.Name + ": " + j.Message
+		}
+	}
+	return r.Message
+}
+
+// summaries are what the steps wrote to GITHUB_STEP_SUMMARY.
+func (r *ciRun) summaries() string {
+	var b strings.Builder
+	for _, j := range r.Jobs {
+		for _, s := range j.Steps {
+			b.WriteString(s.Summary)
+		}
+	}
+	return b.String()
+}
+
+// pause waits a little before the next question.
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(300 * time.Millisecond):
+		return nil
+	}
+}
+
+// appear is how long a run may take to come to be after a push.
+const appear = time.Minute
+
+// await finds the newest run of a workflow for a ref that has jobs to do; one
+// that its conditions skipped is none.
+func (v *delivery) await(ctx context.Context, name, ref string) (*ciRun, error) {
+	limit := time.Now().Add(appear)
+	for {
+		var list struct {
+			Runs []*ciRun `json:"runs"`
+		}
+		if err := v.Client.Do(ctx, "GET", "/api/wherry/ci/runs?repo="+projectName, nil, &list); err != nil {
+			return nil, err
+		}
+		for _, r := range list.Runs {
+			if r.Name == name && r.Event.Ref == ref && r.ID > v.last && r.Event.Name != "workflow_dispatch" {
+				v.last = r.ID
+				return r, nil
+			}
+		}
+		if time.Now().After(limit) {
+			return nil, fmt.Errorf("no run of %s came for %s", name, ref)
+		}
+		if err := pause(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// follow tells what a run does until it has ended, and approves what waits for
+// an approval.
+func (v *delivery) follow(ctx context.Context, r *ciRun, want string) error {
+	v.Say("   %s: %s/workflows/runs/%d", r.Name, v.Client.URL, r.ID)
+	told := map[string]bool{}
+	for {
+		if err := v.Client.Do(ctx, "GET", fmt.Sprintf("/api/wherry/ci/runs/%d", r.ID), nil, r); err != nil {
+			return err
+		}
+		for _, j := range r.Jobs {
+			v.tell(told, j)
+			if j.State == workflow.Waiting && j.Environment != "" && j.ID != 0 && j.Message != "" && !j.Approved {
+				in := map[string]any{"environment": j.Environment, "decision": "approved", "reason": "shown in the demo"}
+				if err := v.Client.Do(ctx, "POST", fmt.Sprintf("/api/wherry/ci/runs/%d/review", r.ID), in, nil); err == nil {
+					v.Say("   approved for %s: `wherry promote %d`", j.Environment, r.ID)
+				}
+			}
+		}
+		if r.State == workflow.Completed {
+			break
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+	if r.Conclusion != want {
+		log, err := v.log(ctx, r)
+		if err == nil && len(log) > 3000 {
+			log = "…" + log[len(log)-3000:]
+		}
+		return errors.Join(fmt.Errorf("%s ended with %s: %s\n%s", r.Name, r.Conclusion, r.failure(), log), err)
+	}
+	return nil
+}
+
+// tell says each step once.
+func (v *delivery) tell(told map[string]bool, j *workflow.Job) {
+	for _, s := range j.Steps {
+		key := fmt.Sprint(j.ID, "/", s.Number)
+		if s.State == workflow.Completed && s.Conclusion != workflow.Skipped && !told[key] {
+			told[key] = true
+			v.Say("   %s %s (%.1f s)", s.Conclusion, s.Name, float64(s.EndedAt-s.StartedAt)/1000)
+		}
+	}
+}
+
+// log is all that the jobs of a run wrote.
+func (v *delivery) log(ctx context.Context, r *ciRun) (string, error) {
+	var b strings.Builder
+	for _, j := range r.Jobs {
+		if j.TaskRun == 0 {
+			continue
+		}
+		res, err := v.Client.Send(ctx, "GET", fmt.Sprintf("/api/wherry/ci/runs/%d/jobs/%d/log", r.ID, j.ID), nil, 0)
+		if err != nil {
+			return "", err
+		}
+		_, err = io.Copy(&b, res.Body)
+		if err = errors.Join(err, res.Body.Close()); err != nil {
+			return "", err
+		}
+	}
+	return b.String(), nil
+}
+
+// value is a variable of an environment.
+func (v *delivery) value(ctx context.Context, environment, name string) (string, error) {
+	var list struct {
+		Values []struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		} `json:"values"`
+	}
+	err := v.Client.Do(ctx, "GET", "/api/wherry/ci/values?environment="+url.QueryEscape(environment), nil, &list)
+	for _, x := range list.Values {
+		if x.Name == name {
+			return x.Value, nil
+		}
+	}
+	return "", errors.Join(err, fmt.Errorf("%s has no variable %s", environment, name))
+}
