@@ -182,7 +182,7 @@ func (s *Service) collect(ctx context.Context, r *cicd.Record, j *workflow.Job) 
 	case last.Conclusion != "" && a.Result != wherry.ResultTimedOut:
 		j.Conclusion = last.Conclusion
 	case a.Result == wherry.ResultTimedOut:
-		j.Conclusion, j.Message = workflow.TimedOut, fmt.Sprintf("the job exceeded its time of %d minutes", j.Timeout()/60)
+		j.Conclusion, j.Message = workflow.TimedOut, j.Exceeded()
 	case a.Result == wherry.ResultCanceled:
 		j.Conclusion = workflow.Cancelled
 	default:

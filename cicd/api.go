@@ -258,6 +258,9 @@ func (s *Service) dispatch(ctx context.Context, in *dispatchIn) (*Shown, error) 
 	if err != nil {
 		return nil, wherry.Errorf(wherry.CodeDoesNotExist, "%s has no branch or tag %s", repo.Name, ref)
 	}
+	if in.Inputs == nil {
+		in.Inputs = map[string]string{} // for the defaults
+	}
 	o := occasion{repo: repo, actor: id.UserName, status: sha, event: workflow.Event{Name: "workflow_dispatch", Ref: full, SHA: sha, Inputs: in.Inputs}}
 	if o.commit, err = s.cfg.Hosting.Commit(ctx, repo, sha); err != nil {
 		return nil, err

@@ -148,6 +148,14 @@ func (f *ciFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.event == "workflow_dispatch" {
+		for _, w := range selected {
+			if err := w.CheckInputs(inputs); err != nil { // and fills in their defaults
+				return err
+			}
+		}
+		event = tree.Event(f.event, inputs)
+	}
 	if o.Exe, err = os.Executable(); err != nil {
 		return err
 	}

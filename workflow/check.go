@@ -53,7 +53,7 @@ func (w *Workflow) lint() (errs, warnings []Problem) {
 		return []Problem{{Path: w.Path, Line: 1, Column: 1, Message: err.Error()}}, nil
 	}
 	for _, e := range found {
-		p := Problem{Path: w.Path, Line: e.Line, Column: e.Column, Message: e.Message}
+		p := Problem{Path: w.Path, Line: max(1, e.Line), Column: max(1, e.Column), Message: e.Message}
 		if fatal(e) {
 			errs = append(errs, p)
 		} else {

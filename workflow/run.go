@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 
@@ -113,12 +114,21 @@ type Step struct {
 // Default time-out of a job, in minutes.
 const defaultTimeout = 360
 
-// Timeout is how long a job may take, in seconds.
+// Timeout is how long a job may take, in whole seconds.
 func (j *Job) Timeout() int64 {
 	if j.TimeoutMinutes <= 0 {
 		return defaultTimeout * 60
 	}
-	return int64(j.TimeoutMinutes * 60)
+	return int64(math.Ceil(j.TimeoutMinutes * 60)) // 0 would be no bound
+}
+
+// Exceeded says that the job took longer than it may.
+func (j *Job) Exceeded() string {
+	minutes := j.TimeoutMinutes
+	if minutes <= 0 {
+		minutes = defaultTimeout
+	}
+	return "the job exceeded its time of " + strconv.FormatFloat(minutes, 'f', -1, 64) + " minutes"
 }
 
 // Repository is OWNER/NAME.

@@ -105,7 +105,7 @@ func place(name, text string) Problem {
 func problems(name string, errs []*actionlint.Error) []Problem {
 	list := make([]Problem, 0, len(errs))
 	for _, e := range errs {
-		list = append(list, Problem{Path: name, Line: e.Line, Column: e.Column, Message: e.Message})
+		list = append(list, Problem{Path: name, Line: max(1, e.Line), Column: max(1, e.Column), Message: e.Message})
 	}
 	return list
 }

@@ -1,7 +1,6 @@
 package action
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -135,19 +134,24 @@ func (c *call) worktree(ctx context.Context, dir string) error {
 	if err := c.execute(ctx, dir, "git", "-c", "advice.detachedHead=false", "checkout", "--quiet", "--force", c.SHA); err != nil {
 		return err
 	}
-	deleted, err := ask(ctx, c.Worktree, "git", "ls-files", "-z", "--deleted")
+	// Against the commit and not the index: what is staged counts too.
+	deleted, err := names(ctx, c.Worktree, "diff", "-z", "--name-only", "--no-renames", "--diff-filter=D", c.SHA)
 	if err != nil {
 		return err
 	}
-	for _, name := range split(deleted) {
+	for _, name := range deleted {
 		_ = os.Remove(filepath.Join(dir, name)) // deleted there before
 	}
-	changed, err := exec.CommandContext(ctx, "git", "-C", c.Worktree, "ls-files", "-z", "--modified", "--others", "--exclude-standard").Output()
+	changed, err := names(ctx, c.Worktree, "diff", "-z", "--name-only", "--no-renames", "--diff-filter=d", c.SHA)
 	if err != nil {
-		return fmt.Errorf("git ls-files: %w", err)
+		return err
 	}
-	n := 0
-	for _, name := range split(string(changed)) {
+	others, err := names(ctx, c.Worktree, "ls-files", "-z", "--others", "--exclude-standard")
+	if err != nil {
+		return err
+	}
+	n := len(deleted)
+	for _, name := range append(changed, others...) {
 		if err := copyFile(filepath.Join(c.Worktree, name), filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -159,13 +163,18 @@ func (c *call) worktree(ctx context.Context, dir string) error {
 	return c.outputs(ctx, dir)
 }
 
-func split(zero string) (names []string) {
-	for _, n := range bytes.Split([]byte(zero), []byte{0}) {
-		if len(n) > 0 {
-			names = append(names, string(n))
+// names are the files that a command of git lists with -z, relative to dir.
+func names(ctx context.Context, dir string, args ...string) (list []string, err error) {
+	out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("git %s: %w", args[0], err)
+	}
+	for name := range strings.SplitSeq(string(out), "\x00") {
+		if name != "" {
+			list = append(list, name)
 		}
 	}
-	return names
+	return list, nil
 }
 
 func copyFile(from, to string) error {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,43 +67,56 @@ func numbers(version string) (list []int) {
 	return list
 }
 
+// spaced are operators with a space before their version.
+var spaced = regexp.MustCompile(`([<>=~^!]+)\s+`)
+
 // satisfies reports whether a version is what a workflow asks for: an exact
-// version or its first parts, x for any, or comparisons, all of which must hold.
+// version or its first parts, x for any, or comparisons, all of which must hold;
+// of several with || between them, one must.
 func satisfies(version, want string) bool {
-	want = strings.TrimSpace(want)
-	if want == "" || want == "*" || want == "x" || want == "latest" {
+	for either := range strings.SplitSeq(want, "||") {
+		all := true
+		for term := range strings.FieldsFuncSeq(spaced.ReplaceAllString(either, "$1"), func(r rune) bool { return r == ' ' || r == ',' }) {
+			all = all && holds(version, term)
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}
+
+// holds is one comparison. The operators are those of npm's ranges, of
+// Terraform's constraints (~>) and of Python's (~=, ==, !=).
+func holds(version, term string) bool {
+	if term == "*" || term == "x" || term == "latest" {
 		return true
 	}
-	for term := range strings.FieldsFuncSeq(want, func(r rune) bool { return r == ' ' || r == ',' }) {
-		op := term[:len(term)-len(strings.TrimLeft(term, "<>=~^!"))]
-		value := strings.TrimPrefix(strings.TrimSpace(term[len(op):]), "v")
-		n := compare(version, value)
-		var ok bool
-		switch op {
-		case ">=":
-			ok = n >= 0
-		case ">":
-			ok = n > 0
-		case "<=":
-			ok = n <= 0
-		case "<":
-			ok = n < 0
-		case "~", "~>", "^":
-			keep := max(1, len(numbers(value))-1)
-			if op == "^" {
-				keep = 1
-			}
-			ok = n >= 0 && slices.Equal(first(numbers(version), keep), first(numbers(value), keep))
-		default:
-			value = strings.TrimSuffix(strings.TrimSuffix(value, ".x"), ".*")
-			want := numbers(value)
-			ok = slices.Equal(first(numbers(version), len(want)), want)
-		}
-		if !ok {
-			return false
-		}
+	op := term[:len(term)-len(strings.TrimLeft(term, "<>=~^!"))]
+	value := strings.TrimPrefix(term[len(op):], "v")
+	n, have, want := compare(version, value), numbers(version), numbers(value)
+	begins := slices.Equal(first(have, len(want)), want)
+	switch op {
+	case ">=":
+		return n >= 0
+	case ">":
+		return n > 0
+	case "<=":
+		return n <= 0
+	case "<":
+		return n < 0
+	case "!=":
+		return !begins
+	case "^":
+		return n >= 0 && slices.Equal(first(have, 1), first(want, 1))
+	case "~":
+		return n >= 0 && slices.Equal(first(have, 2), first(want, 2))
+	case "~>", "~=":
+		keep := max(1, len(want)-1)
+		return n >= 0 && slices.Equal(first(have, keep), first(want, keep))
+	default:
+		return begins
 	}
-	return true
 }
 
 func first(list []int, n int) []int { return list[:min(n, len(list))] }

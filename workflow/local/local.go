@@ -303,7 +303,7 @@ func conclude(ctx context.Context, j *workflow.Job, last runner.Event, err error
 	j.Outputs, j.EnvironmentURL, j.Message = last.Outputs, last.EnvironmentURL, last.Message
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return workflow.TimedOut, fmt.Errorf("the job exceeded its time of %d minutes", j.Timeout()/60)
+		return workflow.TimedOut, errors.New(j.Exceeded())
 	case ctx.Err() != nil:
 		return workflow.Cancelled, nil
 	case last.Conclusion != "":
