@@ -179,3 +179,25 @@ func TestPython(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
+
+// databricks-sdk-go signs in to the account at its production name with a client
+// id and secret, and finds there what the workspace has.
+func TestAccountClient(t *testing.T) {
+	s := newSite(t)
+	a, err := databricks.NewAccountClient(&databricks.Config{
+		Host: "https://accounts.azuredatabricks.net", AccountID: "00000000-0000-4000-8000-000000000001", ClientID: s.admin.client, ClientSecret: s.admin.secret,
+		AuthType: "oauth-m2m", HTTPTransport: s.http.Transport,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := s.want(http.StatusOK, "", "GET", "https://accounts.azuredatabricks.net/.well-known/databricks-config", "")
+	if str(about, "host_type") != "ACCOUNT_HOST" || str(about, "workspace_id") != "" {
+		t.Errorf("the host says %v", about)
+	}
+	group, err := a.GroupsV2.Create(t.Context(), iam.CreateAccountGroupRequest{DisplayName: "team"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.want(http.StatusOK, s.Token, "GET", s.URL+"/api/2.0/preview/scim/v2/Groups/"+group.Id, "")
+}

@@ -3,6 +3,7 @@ package azure_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -141,4 +142,28 @@ func TestGroupsAreTheSame(t *testing.T) {
 	}
 	s.refused(http.StatusBadRequest, "Request_BadRequest", toGraph, "POST", graph+"/v1.0/groups", `{"displayName":"Admins","mailNickname":"admins"}`)
 	s.refused(http.StatusBadRequest, "Request_BadRequest", toGraph, "PATCH", graph+"/v1.0/groups/"+str(made, "id"), `{"displayName":"users"}`)
+}
+
+// Who is assigned a workspace as its admin makes jobs there, but lets none run as
+// someone else, and changes none that does.
+func TestManagersRunAsThemselves(t *testing.T) {
+	s := newSite(t)
+	host, id := s.workspace(s.group(), "blue")
+	ci := s.principal("ci", false)
+	token, admin := s.token(ci, auth.AudienceWorkspace), s.token(s.admin, auth.AudienceWorkspace)
+	const accounts = "https://accounts.azuredatabricks.net/api/2.0/accounts/00000000-0000-4000-8000-000000000001/"
+	const job = `"name":"j","tasks":[{"task_key":"a","spark_python_task":{"python_file":"/Shared/a.py"}}]`
+	s.want(http.StatusForbidden, token, "POST", host+"/api/2.2/jobs/create", `{`+job+`}`)
+	number := str(s.want(http.StatusOK, admin, "GET", accounts+"scim/v2/ServicePrincipals?filter=applicationId+eq+"+ci.client, "")["Resources"].([]any)[0].(doc), "id")
+	s.want(http.StatusOK, admin, "PUT", accounts+"workspaces/"+id+"/permissionassignments/principals/"+number, `{"permissions":["ADMIN"]}`)
+	s.want(http.StatusOK, token, "POST", host+"/api/2.2/jobs/create", `{`+job+`}`)
+	s.want(http.StatusOK, token, "POST", host+"/api/2.2/jobs/create", `{"run_as":{"service_principal_name":"`+ci.client+`"},`+job+`}`)
+	for _, other := range []string{`{"user_name":"admin@localhost"}`, `{"service_principal_name":"` + s.admin.client + `"}`} {
+		s.want(http.StatusForbidden, token, "POST", host+"/api/2.2/jobs/create", `{"run_as":`+other+`,`+job+`}`)
+		s.want(http.StatusForbidden, token, "POST", host+"/api/2.2/jobs/runs/submit", `{"run_as":`+other+`,`+job+`}`)
+	}
+	made := s.want(http.StatusOK, admin, "POST", host+"/api/2.2/jobs/create", `{"run_as":{"user_name":"admin@localhost"},`+job+`}`)
+	shared := fmt.Sprintf("%.0f", made["job_id"])
+	s.want(http.StatusForbidden, token, "POST", host+"/api/2.2/jobs/update", `{"job_id":`+shared+`,"new_settings":{"name":"k"}}`)
+	s.want(http.StatusForbidden, token, "POST", host+"/api/2.2/jobs/reset", `{"job_id":`+shared+`,"new_settings":{`+job+`}}`)
 }

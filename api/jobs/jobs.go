@@ -90,7 +90,20 @@ func (s *Service) prepare(ctx context.Context, settings *wherry.JobSettings, cal
 			return caller, err
 		}
 	}
-	r := settings.RunAs
+	as, err := s.runAs(ctx, settings.RunAs, caller)
+	if err != nil {
+		return as, err
+	}
+	// Who may write jobs and is no admin (a manager of a workspace, a run that an
+	// admin started) would else become whoever they name.
+	if id := wherry.IdentityFrom(ctx); !id.Admin && as.ID != id.Principal.ID {
+		return as, wherry.Errorf(wherry.CodePermissionDenied, "only admins may let a job run as someone else: %s may name only themselves in run_as, and not change what runs as %s", id.UserName, as.UserName)
+	}
+	return as, nil
+}
+
+// runAs is the principal that a job's settings name, else the caller.
+func (s *Service) runAs(ctx context.Context, r *wherry.RunAs, caller wherry.Principal) (wherry.Principal, error) {
 	switch {
 	case r == nil:
 		return caller, nil

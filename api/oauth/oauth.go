@@ -20,6 +20,9 @@ import (
 // AccountID is the account that this installation says it is.
 const AccountID = "00000000-0000-4000-8000-000000000001"
 
+// accountsURL begins the address of the account.
+const accountsURL = "https://accounts."
+
 // API serves sign-in.
 type API struct {
 	db     *store.DB
@@ -45,6 +48,8 @@ func (a *API) Routes() []api.Route {
 		{Method: "GET", Path: "/oidc/.well-known/openid-configuration", Permission: api.Public, Summary: "OpenID configuration", Handler: api.JSON(a.metadata)},
 		{Method: "GET", Path: "/oidc/jwks.json", Permission: api.Public, Summary: "Public signing keys", Handler: api.JSON(a.keySet)},
 		{Method: "POST", Path: "/oidc/v1/token", Permission: api.Public, Summary: "Get a token with a client id and secret", Handler: api.Raw(a.workspaceToken), Family: family},
+		{Method: "GET", Path: "/oidc/accounts/{account}/.well-known/oauth-authorization-server", Permission: api.Public, Summary: "OAuth server metadata of the account", Handler: api.JSON(a.metadata)},
+		{Method: "POST", Path: "/oidc/accounts/{account}/v1/token", Permission: api.Public, Summary: "Get a token of the account with a client id and secret", Handler: api.Raw(a.workspaceToken), Family: family},
 		{Method: "GET", Path: "/oidc/v1/authorize", Permission: api.Public, Summary: "User-to-machine sign-in (not supported)", Handler: api.JSON(a.authorize), Family: family},
 		{Method: "POST", Path: "/logout", Permission: api.Public, Summary: "End the browser session", Handler: api.Raw(a.signIn.Logout)},
 		{Method: "POST", Path: "/api/2.0/token/create", Permission: api.Own, Summary: "Create a personal token", Handler: api.JSON(a.createToken)},
@@ -120,6 +125,9 @@ type config struct {
 func (a *API) config(ctx context.Context, _ *api.Empty) (*config, error) {
 	id := wherry.IdentityFrom(ctx)
 	base := id.BaseURL
+	if strings.HasPrefix(base, accountsURL) { // not a workspace: the SDKs ask for the account's own things there
+		return &config{OIDCEndpoint: base + "/oidc/accounts/{account_id}", AccountID: AccountID, Cloud: "Azure", HostType: "ACCOUNT_HOST", Audiences: []string{AccountID}}, nil
+	}
 	return &config{OIDCEndpoint: base + "/oidc", AccountID: AccountID, WorkspaceID: strconv.FormatInt(id.WorkspaceID, 10), Cloud: "Azure", HostType: "WORKSPACE_HOST", Audiences: []string{base + "/oidc/v1/token"}}, nil
 }
 
