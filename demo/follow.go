@@ -54,20 +54,36 @@ func pause(ctx context.Context) error {
 // appear is how long a run may take to come to be after a push.
 const appear = time.Minute
 
+// ignore leaves out of await what ran before: an apply of the infrastructure
+// starts a deployment too.
+func (v *delivery) ignore(ctx context.Context) error {
+	runs, err := v.runs(ctx)
+	for _, r := range runs {
+		v.seen[r.ID] = true
+	}
+	return err
+}
+
+func (v *delivery) runs(ctx context.Context) ([]*ciRun, error) {
+	var list struct {
+		Runs []*ciRun `json:"runs"`
+	}
+	err := v.Client.Do(ctx, "GET", "/api/wherry/ci/runs?repo="+projectName, nil, &list)
+	return list.Runs, err
+}
+
 // await finds the newest run of a workflow for a ref that has jobs to do; one
 // that its conditions skipped is none.
 func (v *delivery) await(ctx context.Context, name, ref string) (*ciRun, error) {
 	limit := time.Now().Add(appear)
 	for {
-		var list struct {
-			Runs []*ciRun `json:"runs"`
-		}
-		if err := v.Client.Do(ctx, "GET", "/api/wherry/ci/runs?repo="+projectName, nil, &list); err != nil {
+		runs, err := v.runs(ctx)
+		if err != nil {
 			return nil, err
 		}
-		for _, r := range list.Runs {
-			if r.Name == name && r.Event.Ref == ref && r.ID > v.last && r.Event.Name != "workflow_dispatch" {
-				v.last = r.ID
+		for _, r := range runs {
+			if r.Name == name && r.Event.Ref == ref && !v.seen[r.ID] && !skippedRun(r) {
+				v.seen[r.ID] = true
 				return r, nil
 			}
 		}
@@ -78,6 +94,20 @@ func (v *delivery) await(ctx context.Context, name, ref string) (*ciRun, error) 
 			return nil, err
 		}
 	}
+}
+
+// skippedRun reports a run none of whose jobs had anything to do, or that
+// nobody's commit started.
+func skippedRun(r *ciRun) bool {
+	if r.Event.Name == "workflow_dispatch" {
+		return true
+	}
+	for _, j := range r.Jobs {
+		if j.Conclusion != workflow.Skipped {
+			return false
+		}
+	}
+	return r.State == workflow.Completed
 }
 
 // follow tells what a run does until it has ended, and approves what waits for
