@@ -51,23 +51,26 @@ func (s *Service) list(ctx context.Context, in *listIn) (*listOut, error) {
 	if f.Limit <= 0 || f.Limit > 200 {
 		f.Limit = 30
 	}
-	if in.Repo != "" {
-		repo, err := s.cfg.Git.Repo(ctx, in.Repo)
+	list, err := s.Runs(ctx, f, in.Repo)
+	return &listOut{Runs: list}, err
+}
+
+// Runs lists runs, of one repository if it is named, the newest first.
+func (s *Service) Runs(ctx context.Context, f cicd.Filter, repo string) ([]*workflow.Run, error) {
+	if repo != "" {
+		found, err := s.cfg.Git.Repo(ctx, repo)
 		if err != nil {
 			return nil, err
 		}
-		f.RepoID = repo.ID
+		f.RepoID = found.ID
 	}
 	list, err := s.cfg.Store.Runs(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	out := &listOut{Runs: []*workflow.Run{}}
+	runs := []*workflow.Run{}
 	for _, r := range list {
 		r.Event.Payload = nil // large, and of no use in a list
-		out.Runs = append(out.Runs, r.Run)
+		runs = append(runs, r.Run)
 	}
-	return out, nil
+	return runs, err
 }
 
 type idIn struct {
@@ -82,6 +85,9 @@ type Shown struct {
 	Approvals []cicd.Approval `json:"approvals"`
 	Artifacts []cicd.Stored   `json:"artifacts"`
 }
+
+// TraceKey names the run in the trace.
+func (s *Shown) TraceKey() string { return fmt.Sprintf("%d/%d", s.ID, s.Attempt) }
 
 func (s *Service) show(ctx context.Context, in *idIn) (*Shown, error) {
 	return s.Shown(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.ID)
@@ -154,18 +160,22 @@ func (s *Service) log(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Service) cancel(ctx context.Context, in *idIn) (*Shown, error) {
-	ws := wherry.IdentityFrom(ctx).WorkspaceID
-	_, err := s.cfg.Store.Change(ctx, ws, in.ID, func(_ *store.Tx, r *cicd.Record) error {
+	if err := s.Cancel(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return s.Shown(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.ID)
+}
+
+// Cancel has a run end.
+func (s *Service) Cancel(ctx context.Context, id int64) error {
+	_, err := s.cfg.Store.Change(ctx, wherry.IdentityFrom(ctx).WorkspaceID, id, func(_ *store.Tx, r *cicd.Record) error {
 		if r.State == workflow.Completed {
 			return wherry.Errorf(wherry.CodeInvalidState, "run %d has ended: %s", r.ID, r.Conclusion)
 		}
 		r.Cancel = true
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return s.Shown(ctx, ws, in.ID)
+	return err
 }
 
 type rerunIn struct {
@@ -173,11 +183,18 @@ type rerunIn struct {
 	Failed bool  `json:"failed"` // only the jobs that did not succeed, and those after them
 }
 
-// rerun makes another attempt of a run that has ended: of all jobs, or of those
-// that failed with all that need them.
 func (s *Service) rerun(ctx context.Context, in *rerunIn) (*Shown, error) {
+	if err := s.Rerun(ctx, in.ID, in.Failed); err != nil {
+		return nil, err
+	}
+	return s.Shown(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.ID)
+}
+
+// Rerun makes another attempt of a run that has ended: of all jobs, or of those
+// that failed with all that need them.
+func (s *Service) Rerun(ctx context.Context, run int64, failed bool) error {
 	id := wherry.IdentityFrom(ctx)
-	_, err := s.cfg.Store.Change(ctx, id.WorkspaceID, in.ID, func(tx *store.Tx, r *cicd.Record) error {
+	_, err := s.cfg.Store.Change(ctx, id.WorkspaceID, run, func(tx *store.Tx, r *cicd.Record) error {
 		if r.State != workflow.Completed || !r.Settled {
 			return wherry.Errorf(wherry.CodeInvalidState, "run %d has not ended", r.ID)
 		}
@@ -187,7 +204,7 @@ func (s *Service) rerun(ctx context.Context, in *rerunIn) (*Shown, error) {
 		}
 		keep := map[string]bool{}
 		for _, key := range w.Jobs() {
-			keep[key] = in.Failed && r.Result(key) == workflow.Success && !slices.ContainsFunc(w.Needs(key), func(n string) bool { return !keep[n] })
+			keep[key] = failed && r.Result(key) == workflow.Success && !slices.ContainsFunc(w.Needs(key), func(n string) bool { return !keep[n] })
 		}
 		r.Jobs = slices.DeleteFunc(r.Jobs, func(j *workflow.Job) bool { return !keep[j.Key] })
 		r.Attempt++
@@ -197,10 +214,7 @@ func (s *Service) rerun(ctx context.Context, in *rerunIn) (*Shown, error) {
 			"repo": r.Repo, "workflow": r.Name, "path": r.Path, "event": r.Event.Name, "ref": r.Event.Ref, "sha": r.Event.SHA, "title": r.Title, "actor": id.UserName,
 		})
 	})
-	if err != nil {
-		return nil, err
-	}
-	return s.Shown(ctx, id.WorkspaceID, in.ID)
+	return err
 }
 
 type reviewIn struct {
@@ -211,6 +225,16 @@ type reviewIn struct {
 }
 
 func (s *Service) review(ctx context.Context, in *reviewIn) (*cicd.Approval, error) {
+	return s.decide(ctx, in)
+}
+
+// Review stores what the caller says of the environment that a run waits for.
+func (s *Service) Review(ctx context.Context, id int64, environment, decision, reason string) error {
+	_, err := s.decide(ctx, &reviewIn{ID: id, Environment: environment, Decision: decision, Reason: reason})
+	return err
+}
+
+func (s *Service) decide(ctx context.Context, in *reviewIn) (*cicd.Approval, error) {
 	if in.Decision != cicd.Approved && in.Decision != cicd.Rejected {
 		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "decision is approved or rejected, not %q", in.Decision)
 	}

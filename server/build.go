@@ -301,7 +301,7 @@ func (b *builder) history(context.Context) error {
 func (b *builder) pages(ctx context.Context) error {
 	pages := ui.New(ui.Config{
 		State: b.cfg.State, Jobs: b.runs, Compute: compute.New(b.db), Clusters: b.clusters, Catalog: b.catalogs, Files: b.files,
-		Models: b.tracking, Trace: b.tracer, Notices: b.outbox, Stop: ctx.Done(), SignIn: b.signIn, Issuer: b.cfg.OpenID.Issuer,
+		Models: b.tracking, Trace: b.tracer, Workflows: b.ci, Notices: b.outbox, Stop: ctx.Done(), SignIn: b.signIn, Issuer: b.cfg.OpenID.Issuer,
 	})
 	b.add(nil, pages.Routes()...)
 	if b.cfg.OpenID.Enabled() {

@@ -23,6 +23,7 @@ import (
 	"github.com/wherry-ml/wherry/api"
 	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
 	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/cicd"
 	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/notebook"
 	"github.com/wherry-ml/wherry/state"
@@ -36,16 +37,17 @@ import (
 
 // Config is where pages read.
 type Config struct {
-	State    state.Dir
-	Jobs     *jobs.Store
-	Compute  *compute.Store
-	Clusters *cluster.Manager // nil if tasks run elsewhere
-	Catalog  *catalog.Store
-	Files    *workspaceapi.Service
-	Models   *mlflow.Store
-	Trace    *trace.Service
-	Notices  *notify.Store
-	SignIn   *auth.Service
+	State     state.Dir
+	Jobs      *jobs.Store
+	Compute   *compute.Store
+	Clusters  *cluster.Manager // nil if tasks run elsewhere
+	Catalog   *catalog.Store
+	Files     *workspaceapi.Service
+	Models    *mlflow.Store
+	Trace     *trace.Service
+	Notices   *notify.Store
+	Workflows *cicd.Service
+	SignIn    *auth.Service
 	// Issuer is who else signs people in, "" for nobody.
 	Issuer string
 	// Stop is closed when the server stops: live streams end then.
@@ -114,6 +116,7 @@ func (s *Service) Routes() []api.Route {
 		{Method: "GET", Path: "/search", Permission: api.Read, Summary: "Page of the jobs, tables and models of a name", Handler: api.Raw(s.search)},
 	}
 	routes = append(routes, s.computeRoutes()...)
+	routes = append(routes, s.workflowRoutes()...)
 	for i := range routes {
 		routes[i].Family = s.Family()
 	}
@@ -127,7 +130,7 @@ func (s *Service) Family() api.Family { return api.Family{Name: "pages", Page: s
 type link struct{ Section, Path, Name, Key string }
 
 func (s *Service) links() []link {
-	list := []link{{"jobs", "/jobs", "Jobs", "j"}, {"runs", "/runs", "Runs", "r"}, {"models", "/models", "Models", "m"}, {"catalog", "/catalog", "Catalog", "c"}}
+	list := []link{{"jobs", "/jobs", "Jobs", "j"}, {"runs", "/runs", "Runs", "r"}, {"workflows", "/workflows", "Workflows", "o"}, {"models", "/models", "Models", "m"}, {"catalog", "/catalog", "Catalog", "c"}}
 	if s.cfg.Clusters != nil {
 		list = append(list, link{"compute", "/compute", "Compute", "k"})
 	}

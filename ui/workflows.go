@@ -1,0 +1,199 @@
+package ui
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/cicd"
+	cistore "github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/store/jobs"
+	"github.com/wherry-ml/wherry/workflow"
+)
+
+// workflowRoutes are the pages of workflows.
+func (s *Service) workflowRoutes() []api.Route {
+	const run = "/workflows/runs/{run}"
+	return []api.Route{
+		{Method: "GET", Path: "/workflows", Permission: api.Read, Summary: "Page of the runs of workflows", Handler: api.Raw(s.workflows)},
+		{Method: "GET", Path: run, Permission: api.Read, Summary: "Page of a run of a workflow", Handler: api.Raw(s.workflowRun)},
+		{Method: "GET", Path: run + "/live", Permission: api.Read, Summary: "Changes of a workflow run's page, as server-sent events", Handler: api.Raw(s.liveWorkflow)},
+		{Method: "POST", Path: run + "/cancel", Permission: api.Write, Summary: "Cancel a run of a workflow, from its page", Handler: s.actWorkflow(s.cfg.Workflows.Cancel)},
+		{Method: "POST", Path: run + "/rerun", Permission: api.Write, Summary: "Run a workflow again, from its page", Handler: s.actWorkflow(func(ctx context.Context, id int64) error { return s.cfg.Workflows.Rerun(ctx, id, false) })},
+		{Method: "POST", Path: run + "/rerun-failed", Permission: api.Write, Summary: "Run the failed jobs of a workflow again, from its page", Handler: s.actWorkflow(func(ctx context.Context, id int64) error { return s.cfg.Workflows.Rerun(ctx, id, true) })},
+		{Method: "POST", Path: run + "/review", Permission: api.Write, Summary: "Approve or reject a deployment, from its page", Handler: api.Raw(s.reviewWorkflow)},
+	}
+}
+
+// viewCI is the state of a run or a job of a workflow, by shape and word.
+func viewCI(state, conclusion string) stateView {
+	switch {
+	case state == workflow.Running:
+		return stateView{"running", "Running"}
+	case state == workflow.Waiting:
+		return stateView{"waiting", "Waiting"}
+	case state != workflow.Completed:
+		return stateView{"queued", "Queued"}
+	case conclusion == workflow.Success:
+		return stateView{"ok", "Succeeded"}
+	case conclusion == workflow.Skipped:
+		return stateView{"skipped", "Skipped"}
+	case conclusion == workflow.Cancelled:
+		return stateView{"canceled", "Cancelled"}
+	case conclusion == workflow.TimedOut:
+		return stateView{"failed", "Timed out"}
+	case conclusion == workflow.StartupFailure:
+		return stateView{"failed", "Could not start"}
+	default:
+		return stateView{"failed", "Failed"}
+	}
+}
+
+// workflowView is a run as its page shows it.
+type workflowView struct {
+	*cicd.Shown
+	Jobs    []jobLog
+	Waiting string // the environment that it waits for
+}
+
+// jobLog is a job with the end of its output.
+type jobLog struct {
+	*workflow.Job
+	Log template.HTML
+}
+
+// CanRerun: see the API.
+func (v workflowView) CanRerun() bool {
+	return v.State == workflow.Completed && v.Conclusion != workflow.StartupFailure
+}
+
+func (s *Service) workflows(w http.ResponseWriter, r *http.Request) error {
+	f := cistore.Filter{WorkspaceID: wherry.IdentityFrom(r.Context()).WorkspaceID, Limit: 50}
+	list, err := s.cfg.Workflows.Runs(r.Context(), f, r.URL.Query().Get("repo"))
+	if err != nil {
+		return err
+	}
+	return s.render(w, r, http.StatusOK, "workflows", page{Title: "Workflows", Section: "workflows", Body: map[string]any{"Runs": list, "Repo": r.URL.Query().Get("repo")}})
+}
+
+func (s *Service) viewWorkflow(ctx context.Context, id int64) (*workflowView, error) {
+	shown, err := s.cfg.Workflows.Shown(ctx, wherry.IdentityFrom(ctx).WorkspaceID, id)
+	if err != nil {
+		return nil, err
+	}
+	v := &workflowView{Shown: shown}
+	for _, j := range shown.Run.Jobs {
+		if j.State == workflow.Waiting && j.Environment != "" && !j.Approved {
+			v.Waiting = j.Environment
+		}
+		l := jobLog{Job: j}
+		if j.State == workflow.Running || j.State == workflow.Completed && j.Conclusion != workflow.Skipped {
+			l.Log = s.jobTail(j)
+		}
+		v.Jobs = append(v.Jobs, l)
+	}
+	return v, nil
+}
+
+// maxTail is how much of a job's output a page shows.
+const maxTail = 64 << 10
+
+func (s *Service) jobTail(j *workflow.Job) template.HTML {
+	f, err := s.cfg.Workflows.Log(j)
+	if err != nil {
+		return "" // nothing was written yet
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return ""
+	}
+	from := max(0, info.Size()-maxTail)
+	b, err := io.ReadAll(io.NewSectionReader(f, from, maxTail))
+	if err != nil {
+		return ""
+	}
+	text := string(b)
+	if from > 0 {
+		_, text, _ = strings.Cut(text, "\n")
+		text = "…\n" + text
+	}
+	return ansi(text)
+}
+
+func (s *Service) workflowSections(v *workflowView) ([]section, error) {
+	return s.sections("workflow", v, "workflow-head", "workflow-review", "workflow-jobs", "workflow-facts")
+}
+
+func (s *Service) workflowRun(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r, "run")
+	if err != nil {
+		return err
+	}
+	v, err := s.viewWorkflow(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	list, err := s.workflowSections(v)
+	if err != nil {
+		return err
+	}
+	p := page{Title: v.Name, Section: "workflows", Output: true, Body: map[string]any{"Run": v, "Sections": list}}
+	if v.State != workflow.Completed {
+		p.Live = fmt.Sprintf("%s/live", cicd.Page(id))
+	}
+	return s.render(w, r, http.StatusOK, "workflow", p)
+}
+
+func (s *Service) liveWorkflow(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r, "run")
+	if err != nil {
+		return err
+	}
+	return s.live(w, r, []string{cistore.Topic, jobs.TopicRun}, func(ctx context.Context) ([]section, bool, error) {
+		v, err := s.viewWorkflow(ctx, id)
+		if err != nil {
+			return nil, false, err
+		}
+		list, err := s.workflowSections(v)
+		return list, v.State == workflow.Completed, err
+	})
+}
+
+func (s *Service) actWorkflow(do func(context.Context, int64) error) api.Handler {
+	return api.Raw(func(w http.ResponseWriter, r *http.Request) error {
+		id, err := pathID(r, "run")
+		if err != nil {
+			return err
+		}
+		if err := do(r.Context(), id); err != nil {
+			return err
+		}
+		http.Redirect(w, r, cicd.Page(id), http.StatusSeeOther)
+		return nil
+	})
+}
+
+func (s *Service) reviewWorkflow(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r, "run")
+	if err != nil {
+		return err
+	}
+	ctx := r.Context()
+	if err := s.cfg.Workflows.Review(ctx, id, r.PostFormValue("environment"), r.PostFormValue("decision"), r.PostFormValue("reason")); err != nil {
+		return err
+	}
+	http.Redirect(w, r, cicd.Page(id), http.StatusSeeOther)
+	return nil
+}
+
+// artifactPath is where an artifact is downloaded.
+func artifactPath(run int64, name string) string {
+	return fmt.Sprintf("/api/wherry/ci/runs/%d/artifacts/%s", run, url.PathEscape(name))
+}
