@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/cicd"
 	"github.com/wherry-ml/wherry/workflow"
@@ -120,7 +121,11 @@ func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decis
 	case e.PreventSelfReview && id.UserName == r.Actor:
 		return a, wherry.Errorf(wherry.CodePermissionDenied, "%s started run %d, and %s wants another reviewer", id.UserName, r.ID, e.Name)
 	}
-	if !reviews(id, e) {
+	may, err := s.reviews(ctx, id, e)
+	if err != nil {
+		return a, err
+	}
+	if !may {
 		return a, wherry.Errorf(wherry.CodePermissionDenied, "%s is no reviewer of %s: %v are", id.UserName, e.Name, e.Reviewers)
 	}
 	a = cicd.Approval{RunID: r.ID, Attempt: r.Attempt, Environment: e.Name, Decision: decision, By: id.UserName, Reason: reason}
@@ -143,13 +148,13 @@ func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decis
 }
 
 // reviews tells whether somebody is among the reviewers, by name, id or group.
-func reviews(id wherry.Identity, e wherry.Environment) bool {
-	names := []string{id.UserName, "users"}
-	if id.ApplicationID != "" {
-		names = append(names, id.ApplicationID)
+func (s *Service) reviews(ctx context.Context, id wherry.Identity, e wherry.Environment) (may bool, err error) {
+	if len(e.Reviewers) == 0 || slices.Contains(e.Reviewers, id.UserName) || id.ApplicationID != "" && slices.Contains(e.Reviewers, id.ApplicationID) {
+		return true, nil
 	}
-	if id.Admin {
-		names = append(names, "admins")
-	}
-	return len(e.Reviewers) == 0 || slices.ContainsFunc(e.Reviewers, func(r string) bool { return slices.Contains(names, r) })
+	err = s.cfg.Store.DB().Read(ctx, func(tx *store.Tx) (err error) {
+		may, err = auth.InGroup(tx, id.Principal.ID, e.Reviewers)
+		return err
+	})
+	return may, err
 }
