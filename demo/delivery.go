@@ -213,7 +213,7 @@ func (v *delivery) infrastructure(ctx context.Context, s *Step, environment stri
 		s.Detail += o[2] + " "
 	}
 	if len(outputs) != 2 {
-		return errors.New("Terraform's outputs are not in the run's summary") //nolint:staticcheck // its name
+		return errors.New("Terraform's outputs are not in the run's summary")
 	}
 	return nil
 }
