@@ -256,7 +256,10 @@ func (b *builder) workflows(ctx context.Context) error {
 	if err := b.ci.Start(ctx); err != nil {
 		return err
 	}
-	b.add(b.ci.Run, b.ci.Routes()...)
+	b.add(nil, b.ci.Routes()...)
+	if !b.cfg.KeepTriggers {
+		b.add(b.ci.Run)
+	}
 	return nil
 }
 

@@ -47,6 +47,9 @@ type Config struct {
 	// Owner is the name of the organisation that repositories belong to, as in
 	// OWNER/NAME; "" is wherry.
 	Owner string
+	// KeepTriggers leaves pushes in the queue, and starts no workflow: for tests of
+	// what makes them.
+	KeepTriggers bool
 	// Plain asks for boxes without namespaces: for tests.
 	Plain bool
 	Ready func(Info)

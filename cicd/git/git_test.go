@@ -38,7 +38,13 @@ func newSite(t *testing.T, edit func(*server.Config)) *site {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("there is no git on the PATH")
 	}
-	return &site{T: t, Server: servertest.Start(t, edit), root: t.TempDir(), env: environment(t)}
+	quiet := func(cfg *server.Config) {
+		cfg.KeepTriggers = true
+		if edit != nil {
+			edit(cfg)
+		}
+	}
+	return &site{T: t, Server: servertest.Start(t, quiet), root: t.TempDir(), env: environment(t)}
 }
 
 // environment is that of a person who has set up nothing but their name.

@@ -90,7 +90,7 @@ func TestServerKilled(t *testing.T) {
 			}
 			_ = process.Wait()
 
-			s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State = dir })
+			s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State, cfg.KeepTriggers = dir, true })
 			s.run(work, "remote", "set-url", "origin", s.url("app"))
 			s.run(work, "ls-remote", "origin")
 			s.consistent("app")
@@ -151,7 +151,7 @@ func TestMergeCutOff(t *testing.T) {
 	}
 	s.run(bare, "update-ref", "refs/heads/main", squashed, p.BaseSHA)
 
-	s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State = dir })
+	s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State, cfg.KeepTriggers = dir, true })
 	s.call("GET", "/api/wherry/repos/app/pulls/1", nil, &p)
 	if p.State != "merged" || p.MergeSHA != squashed || p.ClosedBy != "grace@example.com" {
 		t.Errorf("%+v", p)

@@ -34,8 +34,14 @@ func TestEnvironments(t *testing.T) {
 		if e, ok, err := s.OfTarget(ctx, 1, "production"); err != nil || !ok || e.Name != "Prod" {
 			t.Errorf("of the target: %+v %t %v", e, ok, err)
 		}
-		if _, ok, err := s.OfTarget(ctx, 2, "production"); err != nil || ok {
-			t.Errorf("another workspace sees it: %t %v", ok, err)
+		if e, ok, err := s.OfTarget(ctx, 2, "production"); err != nil || !ok || e.Name != "Prod" {
+			t.Errorf("a workspace without one of its own takes the first's: %+v %t %v", e, ok, err)
+		}
+		if _, err := s.Put(ctx, 2, wherry.Environment{Name: "other", Target: "elsewhere"}, "eve"); err != nil {
+			t.Error(err)
+		}
+		if _, ok, err := s.OfTarget(ctx, 1, "elsewhere"); err != nil || ok {
+			t.Errorf("the first workspace sees another's: %t %v", ok, err)
 		}
 		if err := s.Delete(ctx, 1, "PROD", "bob"); err != nil {
 			t.Error(err)
