@@ -25,7 +25,7 @@ func TestSpark(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/spark", UpdateScripts: *update, Setup: scriptEnv(s),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"json": queryJSON, "keep": keepJSON, "outsider": outsider(s), "commit": traceCommit,
+			"json": queryJSON, "keep": keepJSON, "api": callServer(s), "outsider": outsider(s), "commit": traceCommit,
 		},
 	})
 }

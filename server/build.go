@@ -162,6 +162,7 @@ func (b *builder) data(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	api.Vend = b.lake.Vend
 	b.add(nil, b.lake.Routes()...)
 	return b.lake.Sweep(ctx)
 }

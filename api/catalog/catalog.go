@@ -25,6 +25,9 @@ type Service struct {
 	// meets the folder of an old one of its name.
 	moving sync.Mutex
 	trash  chan struct{}
+	// Vend, if set, signs what lets its holder reach a folder of the lake (see
+	// Vendor). Set it before serving.
+	Vend Vendor
 }
 
 // New returns the service. Call Start once before serving and Run beside it.
@@ -70,6 +73,12 @@ func (s *Service) Routes() []api.Route {
 	} {
 		routes = append(routes, s.crud(k.kind, k.path, k.key)...)
 	}
+	for _, version := range []string{"2.0", "2.1"} {
+		routes = append(routes, api.Route{
+			Method: "POST", Path: "/api/" + version + "/unity-catalog/temporary-path-credentials", Permission: usesLocations,
+			Summary: "Give out a signature for a path under an external location", Handler: api.JSON(s.pathCredentials),
+		})
+	}
 	return append(routes, unsupported()...)
 }
 
@@ -102,7 +111,7 @@ func unsupported() (routes []api.Route) {
 		})
 	}
 	for _, version := range []string{"2.0", "2.1"} {
-		for _, kind := range []string{"table", "path", "volume", "model-version"} {
+		for _, kind := range []string{"table", "volume", "model-version"} {
 			refuse("/api/"+version+"/unity-catalog/temporary-"+kind+"-credentials", "credential vending (temporary "+kind+" credentials)")
 		}
 	}

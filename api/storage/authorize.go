@@ -33,7 +33,7 @@ func (s *Service) authorize(w http.ResponseWriter, r *http.Request, q *request) 
 	case kind == "SharedKey":
 		return s.authorizeKey(r, account, value)
 	case r.URL.Query().Get("sig") != "":
-		return &Error{Status: http.StatusForbidden, Code: "AuthenticationFailed", Message: "wherry does not support shared access signatures yet: use a bearer token or the account key"}
+		return s.authorizeVended(r, q)
 	default: // azcore's storage policy reads the tenant and the resource from the challenge
 		w.Header().Set("WWW-Authenticate", "Bearer authorization_uri=https://login.microsoftonline.com/"+Tenant+"/oauth2/authorize resource_id=https://storage.azure.com")
 		return &Error{Status: http.StatusUnauthorized, Code: "NoAuthenticationInformation", Message: "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."}

@@ -103,8 +103,12 @@ func (s *Service) listPaths(w http.ResponseWriter, r *http.Request, q *request) 
 	if err != nil {
 		return err
 	}
-	if e, err := s.lake.stat(s.lake.name(q, dir)); err != nil || !e.IsDir() {
+	e, err := s.lake.stat(s.lake.name(q, dir))
+	if err != nil {
 		return &Error{Status: http.StatusNotFound, Code: "PathNotFound", Message: "The specified path does not exist."}
+	}
+	if !e.IsDir() { // ABFS's listStatus of a file is the file; Spark infers the schema of CSV and JSON by it
+		return writeJSON(w, map[string]any{"paths": []pathItem{listed(dir, e)}})
 	}
 	items, last := []pathItem{}, ""
 	err = s.walk(q, dir, query.Get("recursive") == "true", after, func(p string, e *entry) error {
@@ -113,21 +117,25 @@ func (s *Service) listPaths(w http.ResponseWriter, r *http.Request, q *request) 
 			return fs.SkipAll
 		}
 		last = p
-		item := pathItem{
-			Name: p, ContentLength: itoa(size(e)), LastModified: httpTime(e.ModTime()), ETag: strings.Trim(e.ETag(), `"`),
-			Owner: orElse(e.Owner, "$superuser"), Group: orElse(e.Group, "$superuser"), Permissions: permissions(e),
-			CreationTime: itoa(e.ModTime().UnixNano()/100 + 116444736000000000),
-		}
-		if e.IsDir() {
-			item.IsDirectory = "true"
-		}
-		items = append(items, item)
+		items = append(items, listed(p, e))
 		return nil
 	})
 	if err != nil && !errors.Is(err, fs.SkipAll) {
 		return err
 	}
 	return writeJSON(w, map[string]any{"paths": items})
+}
+
+func listed(p string, e *entry) pathItem {
+	item := pathItem{
+		Name: p, ContentLength: itoa(size(e)), LastModified: httpTime(e.ModTime()), ETag: strings.Trim(e.ETag(), `"`),
+		Owner: orElse(e.Owner, "$superuser"), Group: orElse(e.Group, "$superuser"), Permissions: permissions(e),
+		CreationTime: itoa(e.ModTime().UnixNano()/100 + 116444736000000000),
+	}
+	if e.IsDir() {
+		item.IsDirectory = "true"
+	}
+	return item
 }
 
 type blobProperties struct {

@@ -296,7 +296,7 @@ func (s *Store) Create(ctx context.Context, parent string, n wherry.Securable, a
 			return err
 		}
 		if n.Kind == wherry.SecurableTable && n.TableType == wherry.Managed {
-			if err := s.claim(tx, &n, given); err != nil {
+			if err := s.claim(tx, in, &n, given); err != nil {
 				return err
 			}
 		}

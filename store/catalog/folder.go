@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"path"
+	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
@@ -21,6 +22,8 @@ type Move struct {
 // directory; "" if it has none here.
 func folder(n *wherry.Securable) string {
 	switch {
+	case n.Kind == wherry.SecurableTable && n.TableType == wherry.Managed && strings.Contains(n.Location, managedFolder) && LakePath(n.Location) != "":
+		return path.Join("lake", LakePath(n.Location))
 	case n.Kind == wherry.SecurableTable && n.TableType == wherry.Managed:
 		return path.Join("managed", "tables", n.ID)
 	case n.Kind == wherry.SecurableVolume && n.TableType == wherry.Managed:

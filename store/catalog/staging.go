@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"errors"
-	"path"
 	"strings"
 	"time"
 
@@ -24,27 +23,39 @@ func (s *Store) Stage(ctx context.Context, schema, name, actor string) (id, loca
 		if err != nil {
 			return err
 		}
+		root, err := managedRoot(tx, in)
+		if err != nil {
+			return err
+		}
+		location = root + id
 		_, err = tx.Exec(`INSERT INTO catalog_staging (id, full_name, created_at, created_by) VALUES ($1, $2, $3, $4)`,
 			id, in.FullName()+"."+name, time.Now().UnixMilli(), actor)
 		return err
 	})
-	return id, wherry.ManagedTableRoot + id, err
+	return id, location, err
 }
 
 // claim gives a new managed table its place: the staged one that its location
 // names, or a new one. Nobody can name the place of another table.
-func (s *Store) claim(tx *store.Tx, n *wherry.Securable, id string) error {
+func (s *Store) claim(tx *store.Tx, schema, n *wherry.Securable, id string) error {
+	root, err := managedRoot(tx, schema)
+	if err != nil {
+		return err
+	}
 	if id == "" {
-		n.Location = wherry.ManagedTableRoot + n.ID
+		n.Location = root + n.ID
 		return nil
 	}
 	var name string
-	err := tx.Row(`SELECT full_name FROM catalog_staging WHERE id = $1`, id).Scan(&name)
+	err = tx.Row(`SELECT full_name FROM catalog_staging WHERE id = $1`, id).Scan(&name)
 	if errors.Is(err, store.ErrNoRows) {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "%s is not the place of a table being made: ask for one at /api/wherry/catalog/tables/create", n.Location)
 	}
 	if err != nil {
 		return err
+	}
+	if n.Location != root+id {
+		return wherry.Errorf(wherry.CodeInvalidParameter, "%s is not the place that was given out for table '%s': ask again, its storage_root has changed", n.Location, name)
 	}
 	if name != n.FullName() {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "%s was given out for table '%s', not for '%s'", n.Location, name, n.FullName())
@@ -55,29 +66,36 @@ func (s *Store) claim(tx *store.Tx, n *wherry.Securable, id string) error {
 
 // StagedID returns the table id in a managed location, "" if it is none.
 func StagedID(location string) string {
-	id, ok := strings.CutPrefix(strings.TrimRight(location, "/"), wherry.ManagedTableRoot)
-	if !ok || id == "" || strings.Contains(id, "/") {
-		return ""
+	location = strings.TrimRight(location, "/")
+	if id, ok := strings.CutPrefix(location, wherry.ManagedTableRoot); ok {
+		if strings.Contains(id, "/") {
+			return ""
+		}
+		return id
 	}
-	return id
+	_, rest, _ := strings.Cut(location, managedFolder)
+	if parts := strings.Split(rest, "/"); len(parts) == 4 && parts[2] == "tables" {
+		return parts[3]
+	}
+	return ""
 }
 
 // ExpireStaged gives up the places reserved before a time and never used:
 // their writers failed.
 func (s *Store) ExpireStaged(ctx context.Context, before time.Time) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
-		var ids []string
-		err := tx.Each(`SELECT id FROM catalog_staging WHERE created_at < $1`, []any{before.UnixMilli()}, func(scan func(...any) error) error {
-			var id string
-			err := scan(&id)
-			ids = append(ids, id)
+		names := map[string]string{}
+		err := tx.Each(`SELECT id, full_name FROM catalog_staging WHERE created_at < $1`, []any{before.UnixMilli()}, func(scan func(...any) error) error {
+			var id, name string
+			err := scan(&id, &name)
+			names[id] = name
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
-			if err := noteMove(tx, path.Join("managed", "tables", id), ""); err != nil {
+		for id, name := range names {
+			if err := giveUp(tx, id, name); err != nil {
 				return err
 			}
 			if _, err := tx.Exec(`DELETE FROM catalog_staging WHERE id = $1`, id); err != nil {
@@ -86,4 +104,21 @@ func (s *Store) ExpireStaged(ctx context.Context, before time.Time) error {
 		}
 		return nil
 	})
+}
+
+// giveUp notes that what was written at the place of a table that never came
+// to be goes away. A schema that is gone took its own place with it.
+func giveUp(tx *store.Tx, id, name string) error {
+	root := wherry.ManagedTableRoot
+	schema, err := Lookup(tx, wherry.SecurableSchema, name[:strings.LastIndex(name, ".")])
+	switch wherry.CodeOf(err) {
+	case "":
+		root, err = managedRoot(tx, schema)
+	case wherry.CodeSchemaNotFound, wherry.CodeCatalogNotFound:
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return noteMove(tx, folder(&wherry.Securable{Kind: wherry.SecurableTable, TableType: wherry.Managed, ID: id, Location: root + id}), "")
 }

@@ -16,7 +16,8 @@ import org.apache.hadoop.fs.FilterFileSystem;
 /**
  * Hadoop's own driver for abfs and abfss, one instance for each set of credentials. Hadoop keeps
  * file systems by host and user only, so that a session with other credentials, or with mended
- * ones, would go on with those of the first.
+ * ones, would go on with those of the first. Where there are none, each attached session has an
+ * instance that asks the server for them.
  */
 public class AzureFileSystem extends FilterFileSystem {
   private static final String STOCK = "org.apache.hadoop.fs.azurebfs.";
@@ -36,12 +37,25 @@ public class AzureFileSystem extends FilterFileSystem {
     setConf(conf);
     statistics = FileSystem.getStatistics(scheme, getClass());
     String key = scheme + "://" + name.getRawAuthority() + " " + digest(conf);
+    Configuration used = conf;
+    if (Vended.governs(name.getHost(), conf)) {
+      String session = Sessions.idOf(conf);
+      key += " " + session;
+      used = Vended.settings(name.getHost(), conf, session);
+    }
     synchronized (OPEN) {
       fs = OPEN.get(key);
       if (fs == null) {
-        fs = stock(name, conf);
+        fs = stock(name, used);
         OPEN.put(key, fs);
       }
+    }
+  }
+
+  /** Lets go of the instances that asked in the name of a session that has ended. */
+  static void forget(String session) {
+    synchronized (OPEN) {
+      OPEN.keySet().removeIf(key -> key.endsWith(" " + session));
     }
   }
 

@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedDeque;
+import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.sql.classic.SparkSession;
 import org.apache.spark.sql.internal.SQLConf;
 import scala.Option;
@@ -38,8 +39,24 @@ final class Sessions {
     Attached a = BY_ID.remove(id);
     if (a != null) {
       NEWEST_FIRST.remove(a);
+      AzureFileSystem.forget(id);
     }
     return a;
+  }
+
+  /** The session that a Hadoop configuration was made for, else the one of this thread. */
+  static String idOf(Configuration conf) {
+    String id = conf.get(ID, "");
+    if (BY_ID.containsKey(id)) {
+      return id;
+    }
+    Attached a = current();
+    return a == null ? "" : a.id;
+  }
+
+  /** The attached task of an id; null when it has gone. */
+  static Attached byId(String id) {
+    return BY_ID.get(id);
   }
 
   static int count() {
