@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.DelegateToFileSystem;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.FilterFileSystem;
 
@@ -88,4 +89,16 @@ public class AzureFileSystem extends FilterFileSystem {
   /** The instance below is shared. */
   @Override
   public void close() {}
+
+  /** The same for Hadoop's FileContext, which streaming checkpoints use. */
+  public static class Abs extends DelegateToFileSystem {
+    public Abs(URI uri, Configuration conf) throws Exception {
+      super(uri, new AzureFileSystem(), conf, uri.getScheme(), false);
+    }
+
+    @Override
+    public int getUriDefaultPort() {
+      return -1;
+    }
+  }
 }

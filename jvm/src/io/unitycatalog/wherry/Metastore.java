@@ -43,9 +43,9 @@ final class Metastore {
 
   // --- tables and views
 
-  /** A table's or view's entry. Names that have not one schema are nothing of ours. */
+  /** A table's or view's entry. Names without one schema, and paths, are nothing of ours. */
   Optional<JsonNode> table(Identifier i) {
-    if (i.namespace().length != 1) {
+    if (i.namespace().length != 1 || i.name().indexOf('/') >= 0) {
       return Optional.empty();
     }
     JsonNode kept = fetched.get();
