@@ -38,7 +38,9 @@ type remote struct {
 	hosts   map[string]string // as they were last sent
 	heard   map[string]string // as the agent has them
 	news    chan struct{}     // closed when heard changes
-	lease   string            // the cluster that has the agent, or serverless, or "" for none
+	// listeners are the sockets of its box, which we serve.
+	listeners []net.Listener
+	lease     string // the cluster that has the agent, or serverless, or "" for none
 }
 
 func (m *Manager) agent(id string) *remote {
@@ -149,7 +151,7 @@ func (r *remote) serve(ctx context.Context) error {
 // reconnect waits until the agent answers or is known to be dead: only who has
 // its lock may say so.
 func (r *remote) reconnect(ctx context.Context) error {
-	said := ""
+	said := r.isEnding() // then it is meant to be gone
 	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := r.connect()
 		if err == nil {
@@ -177,8 +179,8 @@ func (r *remote) reconnect(ctx context.Context) error {
 			r.die(lock)
 			return nil
 		}
-		if said != err.Error() {
-			said = err.Error()
+		if !said {
+			said = true
 			slog.Warn("agent does not answer", "agent", r.id, "error", err)
 		}
 		select {
@@ -204,8 +206,17 @@ func (r *remote) die(lock *os.File) {
 		close(s.in)
 		delete(r.sinks, id)
 	}
+	for _, l := range r.listeners {
+		_ = l.Close()
+	}
 	close(r.gone)
 	slog.Info("agent is gone", "agent", r.id)
+}
+
+func (r *remote) isEnding() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lease == leaseEnding
 }
 
 func (r *remote) isDead() bool {
@@ -247,8 +258,11 @@ func (r *remote) read() error {
 	}
 }
 
-// listen serves the sockets that the agent's box listens on.
+// listen serves the sockets that the agent's box listens on, in the place of
+// those of the connection before: they are the same sockets. They are closed
+// when the agent is gone, and with them the last of its box.
 func (r *remote) listen(names []string, files []*os.File) error {
+	var now []net.Listener
 	for i, f := range files {
 		l, err := net.FileListener(f)
 		f.Close()
@@ -259,8 +273,15 @@ func (r *remote) listen(names []string, files []*os.File) error {
 			l.Close()
 			continue
 		}
+		now = append(now, l)
 		r.m.cfg.Serve(names[i], l)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.listeners {
+		_ = l.Close()
+	}
+	r.listeners = now
 	return nil
 }
 

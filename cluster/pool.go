@@ -25,6 +25,9 @@ const (
 // share.
 const serverless = "serverless"
 
+// leaseEnding is that of an agent that was told to end.
+const leaseEnding = "ending"
+
 // acquire returns an agent for an attempt, with the attempt attached to it, and
 // the id of its cluster, "" for serverless.
 func (m *Manager) acquire(ctx context.Context, r *run) (*remote, string, error) {
@@ -289,7 +292,7 @@ func (m *Manager) trim() {
 // end has the agent end, with force even if tasks run on it. It is not lent
 // again.
 func (r *remote) end(force bool) error {
-	r.setLease("ending")
+	r.setLease(leaseEnding)
 	return r.send(protocol.Message{Type: protocol.End, Force: force})
 }
 
