@@ -70,8 +70,8 @@ func (s *Service) advance(ctx context.Context, r *cicd.Record, open []*cicd.Reco
 			return err
 		}
 	}
-	if wait := s.takeTurn(r, open); wait {
-		return nil
+	if wait, err := s.takeTurn(ctx, r, open); wait || err != nil {
+		return err
 	}
 	if err := r.Advance(w, time.Now().UnixMilli()); err != nil {
 		return err
@@ -97,26 +97,6 @@ func (s *Service) advance(ctx context.Context, r *cicd.Record, open []*cicd.Reco
 		}
 	}
 	return nil
-}
-
-// takeTurn keeps a run of a concurrency group back while an older one goes on,
-// and ends one that a newer one makes needless.
-func (s *Service) takeTurn(r *cicd.Record, open []*cicd.Record) (wait bool) {
-	if r.Group == "" || len(r.Jobs) > 0 || r.Cancel {
-		return false
-	}
-	for _, o := range open {
-		if o.ID == r.ID || o.RepoID != r.RepoID || o.Group != r.Group || o.State == workflow.Completed {
-			continue
-		}
-		if o.ID > r.ID {
-			r.State, r.Conclusion, r.EndedAt = workflow.Completed, workflow.Cancelled, time.Now().UnixMilli()
-			r.Message = fmt.Sprintf("run %d of the concurrency group %s came after it", o.Number, r.Group)
-			return true
-		}
-		wait = true
-	}
-	return wait
 }
 
 // start has compute run a job. Doing it twice starts one.

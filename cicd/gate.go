@@ -23,8 +23,10 @@ func (s *Service) gate(ctx context.Context, r *cicd.Record, j *workflow.Job, ope
 	if err != nil || !ready || j.State == workflow.Completed {
 		return err
 	}
-	if j.Group != "" && s.blocked(r, j, open) {
-		return nil
+	if j.Group != "" {
+		if wait, err := s.takeJobTurn(ctx, r, j, open); wait || err != nil {
+			return err
+		}
 	}
 	j.State, j.Message = workflow.Queued, ""
 	return nil
@@ -85,26 +87,6 @@ func (s *Service) decision(ctx context.Context, r *cicd.Record, environment stri
 		}
 	}
 	return a, false, err
-}
-
-// blocked tells whether another job of the repository is ahead in the job's
-// concurrency group; with cancel-in-progress that one is ended.
-func (s *Service) blocked(r *cicd.Record, j *workflow.Job, open []*cicd.Record) (wait bool) {
-	for _, o := range open {
-		if o.RepoID != r.RepoID {
-			continue
-		}
-		for _, other := range o.Jobs {
-			if other.ID == j.ID || other.Group != j.Group || other.ID == 0 {
-				continue
-			}
-			active := other.State == workflow.Running || other.State == workflow.Queued
-			if active || other.State == workflow.Waiting && other.ID < j.ID {
-				wait = true
-			}
-		}
-	}
-	return wait
 }
 
 // Decide stores what a reviewer says of the environment that a run waits for.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/cli"
 	"github.com/wherry-ml/wherry/client"
 	"github.com/wherry-ml/wherry/sandbox"
@@ -114,6 +115,21 @@ func (s *site) call(method, path string, in, out any) {
 	if err := s.ask(method, path, in, out); err != nil {
 		s.Fatalf("%s %s: %v", method, path, err)
 	}
+}
+
+// denied makes a call that must be refused, with a code and words.
+func (s *site) denied(code, words, method, path string, in any) {
+	s.Helper()
+	err := s.ask(method, path, in, nil)
+	if wherry.CodeOf(err) != code || !strings.Contains(err.Error(), words) {
+		s.Errorf("%s %s: %v, want %s with %q", method, path, err, code, words)
+	}
+}
+
+// waits waits until a run is in a state.
+func (s *site) waits(id int64, state string) {
+	s.Helper()
+	s.until(fmt.Sprintf("run %d to be %s", id, state), func() bool { return s.run(id).State == state })
 }
 
 // until asks again until what is wanted is so.

@@ -156,6 +156,11 @@ func (r *Run) expand(w *Workflow, m *model.Workflow, key string, now int64) {
 		r.Jobs = append(r.Jobs, single)
 		return
 	}
+	if r.Cancel && !survives(job.If.Value) {
+		single.end(Cancelled, "", now)
+		r.Jobs = append(r.Jobs, single)
+		return
+	}
 	combinations, err := matrix(ev, job)
 	if err != nil {
 		single.end(Failure, err.Error(), now)
@@ -174,6 +179,13 @@ func (r *Run) expand(w *Workflow, m *model.Workflow, key string, now int64) {
 		}
 		r.Jobs = append(r.Jobs, leg)
 	}
+}
+
+// survives reports whether a condition asks for its job in a cancelled run too:
+// success() is not true there, which the engine's expressions do not know.
+func survives(condition string) bool {
+	condition = strings.ToLower(condition)
+	return strings.Contains(condition, "always(") || strings.Contains(condition, "cancelled(")
 }
 
 // maxLegs of a matrix, as on GitHub.

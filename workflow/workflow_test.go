@@ -228,6 +228,16 @@ jobs:
 	}
 }
 
+// TestCancelBeforeItBegan: a run that waited for its turn starts nothing.
+func TestCancelBeforeItBegan(t *testing.T) {
+	w := parse(t, "on: push"+jobs)
+	r := &workflow.Run{ID: 1, Cancel: true, Event: workflow.Event{Name: "push", Ref: "refs/heads/main"}}
+	got := play(t, r, w, func(*workflow.Job) string { return "success" })
+	if want := (map[string]string{"a": "cancelled", "run": "cancelled"}); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("on: push" + jobs)
 	f.Add("on: {push: {branches: ['[a']}}" + jobs)
