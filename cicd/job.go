@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/cicd"
 	"github.com/wherry-ml/wherry/store/drift"
@@ -149,31 +149,33 @@ func runID(r *http.Request) (int64, error) {
 	return id, nil
 }
 
-func (s *Service) artifactFile(run int64, name string) string {
-	return s.cfg.State.Path("ci", "artifacts", strconv.FormatInt(run, 10), url.PathEscape(name))
-}
-
-func (s *Service) cacheFile(digest string) string { return s.cfg.State.Path("ci", "caches", digest) }
+// file is where the bytes of artifacts and caches are, by their digest: one that
+// is replaced leaves no moment between the old and the new.
+func (s *Service) file(digest string) string { return s.cfg.State.Path("ci", "stored", digest) }
 
 // maxStored bounds one artifact or cache, as GitHub does.
 const maxStored = 10 << 30
 
-// receive writes a body to a temporary file beside name, synced, and returns its
-// digest; move puts it in its place.
-func receive(w http.ResponseWriter, r *http.Request, dir string) (tmp string, size int64, digest string, err error) {
+// receive stores a body, synced, under its digest.
+func (s *Service) receive(w http.ResponseWriter, r *http.Request) (size int64, digest string, err error) {
+	dir := filepath.Dir(s.file(""))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", 0, "", err
+		return 0, "", err
 	}
 	f, err := os.CreateTemp(dir, ".upload-*")
 	if err != nil {
-		return "", 0, "", err
+		return 0, "", err
 	}
 	h := sha256.New()
 	size, err = io.Copy(io.MultiWriter(f, h), http.MaxBytesReader(w, r.Body, maxStored))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return "", 0, "", errors.Join(err, os.Remove(f.Name()))
+	digest = hex.EncodeToString(h.Sum(nil))
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), s.file(digest))
 	}
-	return f.Name(), size, hex.EncodeToString(h.Sum(nil)), nil
+	if err != nil {
+		return 0, "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return size, digest, state.SyncDir(dir)
 }
 
 func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
@@ -185,17 +187,13 @@ func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	file := s.artifactFile(rec.ID, r.PathValue("name"))
-	tmp, size, digest, err := receive(w, r, filepath.Dir(file))
+	size, digest, err := s.receive(w, r)
 	if err != nil {
 		return err
 	}
-	suites, err := testResults(tmp)
+	suites, err := testResults(s.file(digest))
 	if err != nil {
 		suites = nil // it holds no readable results
-	}
-	if err := os.Rename(tmp, file); err != nil {
-		return errors.Join(err, os.Remove(tmp))
 	}
 	return s.cfg.Store.DB().Write(r.Context(), func(tx *store.Tx) error {
 		if err := cicd.PutArtifact(tx, rec.ID, rec.Attempt, cicd.Stored{Name: r.PathValue("name"), Job: j.Name, Size: size, Digest: digest}); err != nil {
@@ -219,13 +217,22 @@ func (s *Service) getArtifact(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return sendFile(w, s.artifactFile(rec.ID, r.PathValue("name")))
+	list, err := s.cfg.Store.Artifacts(r.Context(), rec.ID)
+	if err != nil {
+		return err
+	}
+	return s.send(w, list, r.PathValue("name"))
 }
 
-func sendFile(w http.ResponseWriter, name string) error {
-	f, err := os.Open(name)
+// send answers with what the first of a name holds.
+func (s *Service) send(w http.ResponseWriter, list []cicd.Stored, name string) error {
+	i := slices.IndexFunc(list, func(c cicd.Stored) bool { return c.Name == name })
+	if i < 0 {
+		return wherry.Errorf(wherry.CodeDoesNotExist, "there is none of the name %.200q", name)
+	}
+	f, err := os.Open(s.file(list[i].Digest))
 	if err != nil {
-		return wherry.Errorf(wherry.CodeDoesNotExist, "there is none of that name")
+		return err
 	}
 	defer f.Close()
 	w.Header().Set("Content-Type", "application/zstd")
@@ -268,11 +275,7 @@ func (s *Service) getCache(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(list, func(c cicd.Stored) bool { return c.Name == r.PathValue("name") })
-	if i < 0 {
-		return wherry.Errorf(wherry.CodeDoesNotExist, "there is no cache of that name")
-	}
-	return sendFile(w, s.cacheFile(list[i].Digest))
+	return s.send(w, list, r.PathValue("name"))
 }
 
 func (s *Service) putCache(w http.ResponseWriter, r *http.Request) error {
@@ -280,12 +283,9 @@ func (s *Service) putCache(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tmp, size, digest, err := receive(w, r, s.cfg.State.Path("ci", "caches"))
+	size, digest, err := s.receive(w, r)
 	if err != nil {
 		return err
-	}
-	if err := os.Rename(tmp, s.cacheFile(digest)); err != nil {
-		return errors.Join(err, os.Remove(tmp))
 	}
 	_, err = s.cfg.Store.PutCache(r.Context(), rec.RepoID, rec.Event.Ref, cicd.Stored{Name: r.PathValue("name"), Size: size, Digest: digest})
 	return err

@@ -26,5 +26,8 @@ func Keep(t action.Tools) (keep []string) {
 			keep = append(keep, sandbox.KeepProgram(program)...)
 		}
 	}
+	if t.TerraformMirror != "" {
+		keep = append(keep, t.TerraformMirror)
+	}
 	return append(keep, t.Javas...)
 }

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/wherry-ml/wherry/terraform"
 )
 
 // ToolsFile is the name of the file that Tools.Write makes in a job's folder.
@@ -95,7 +97,7 @@ func Detect(extra ...string) (t Tools) {
 			t.Pythons = append(t.Pythons, p)
 		}
 	}
-	t.Javas = javas()
+	t.Javas, t.TerraformMirror = javas(), os.Getenv(terraform.MirrorVariable)
 	for name, into := range map[string]*string{"uv": &t.UV, "terraform": &t.Terraform, "tofu": &t.Tofu, "node": &t.Node} {
 		for _, dir := range dirs {
 			if p, err := exec.LookPath(filepath.Join(dir, name)); err == nil && binary(p) {

@@ -50,7 +50,7 @@ func (s *Spec) addSteps(m *model.Workflow, job *model.Job) {
 		return
 	}
 	end := &model.Step{ID: endStep, Name: endName, Run: action.Command(s.Exe, "end", s.toolsFile()), Shell: "sh", RawContinueOnError: "true"}
-	end.If = yaml.Node{Kind: yaml.ScalarNode, Value: "always()"}
+	end.If = yaml.Node{Kind: yaml.ScalarNode, Value: "success()"}
 	job.Steps = append(job.Steps, end)
 }
 
