@@ -151,14 +151,16 @@ func runID(r *http.Request) (int64, error) {
 
 // file is where the bytes of artifacts and caches are, by their digest: one that
 // is replaced leaves no moment between the old and the new.
-func (s *Service) file(digest string) string { return s.cfg.State.Path("ci", "stored", digest) }
+func (s *Service) file(digest string) string { return filepath.Join(s.stored(), digest) }
+
+func (s *Service) stored() string { return s.cfg.State.Path("ci", "stored") }
 
 // maxStored bounds one artifact or cache, as GitHub does.
 const maxStored = 10 << 30
 
 // receive stores a body, synced, under its digest.
 func (s *Service) receive(w http.ResponseWriter, r *http.Request) (size int64, digest string, err error) {
-	dir := filepath.Dir(s.file(""))
+	dir := s.stored()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, "", err
 	}
