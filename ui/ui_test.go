@@ -390,7 +390,7 @@ func TestWhoMaySee(t *testing.T) {
 		}
 	}
 	w.http.Transport = nil // signed out
-	for _, path := range []string{"/", "/jobs", fmt.Sprintf("/jobs/%d", job), "/runs", "/models", "/trace?kind=a&id=b", "/mlflow/", "/catalog", "/catalog/workspace/default", "/workspace/Shared/", "/search?q=a"} {
+	for _, path := range []string{"/", "/jobs", fmt.Sprintf("/jobs/%d", job), "/runs", "/workflows", "/models", "/trace?kind=a&id=b", "/mlflow/", "/catalog", "/catalog/workspace/default", "/workspace/Shared/", "/search?q=a"} {
 		res := w.send("GET", path, nil)
 		if to := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || to != "/login?next="+url.QueryEscape(path) {
 			t.Errorf("%s signed out: %s to %q", path, res.Status, to)
