@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/wherry-ml/wherry"
@@ -202,12 +201,7 @@ func (s *Service) Events(j *workflow.Job) (last runner.Event, steps []workflow.S
 		}
 		switch {
 		case e.Step != nil:
-			i := slices.IndexFunc(steps, func(st workflow.Step) bool { return st.Number == e.Step.Number })
-			if i < 0 {
-				steps = append(steps, *e.Step)
-			} else {
-				steps[i] = *e.Step
-			}
+			steps = workflow.Record(steps, *e.Step)
 		case e.Type == "job":
 			last = e
 		}

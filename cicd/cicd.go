@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os/exec"
 	"sync"
 	"time"
 
@@ -178,14 +177,6 @@ func (s *Service) workflow(ctx context.Context, r *cicd.Record) (*workflow.Workf
 	}
 	s.parsed[key] = w
 	return w, nil
-}
-
-// machine is what workflows find here.
-func (s *Service) machine() workflow.Machine {
-	return workflow.Machine{
-		Action: action.Known, Actions: action.Names(), Node: s.cfg.Tools().Node != "",
-		Shell: func(name string) bool { _, err := exec.LookPath(name); return err == nil },
-	}
 }
 
 // permit lets the jobs of workflows into the repository that they are of: to

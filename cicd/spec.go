@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/url"
 	"strings"
 
@@ -40,23 +39,9 @@ func (s *Service) Input(ctx context.Context, jobID int64, token string) (json.Ra
 	run.Jobs = nil
 	secrets["GITHUB_TOKEN"] = token
 	return json.Marshal(runner.Spec{
-		Run: &run, Job: j, Text: w.Text(), Files: files, Needs: needs(r.Run, w, j.Key), Secrets: secrets, Vars: vars, ServerURL: s.cfg.URL,
+		Run: &run, Job: j, Text: w.Text(), Files: files, Needs: runner.NeedsOf(r.Run, w, j.Key), Secrets: secrets, Vars: vars, ServerURL: s.cfg.URL,
 		Env: s.environ(r, w, j, token), Tools: s.tools(r, j, token),
 	})
-}
-
-func needs(r *workflow.Run, w *workflow.Workflow, key string) map[string]runner.Need {
-	all := map[string]runner.Need{}
-	for _, n := range w.Needs(key) {
-		need := runner.Need{Result: r.Result(n), Outputs: map[string]string{}}
-		for _, j := range r.Jobs {
-			if j.Key == n {
-				maps.Copy(need.Outputs, j.Outputs)
-			}
-		}
-		all[n] = need
-	}
-	return all
 }
 
 // environ is for the steps beside what the run says of itself.

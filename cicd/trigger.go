@@ -153,7 +153,7 @@ func (s *Service) runs(ctx context.Context, o occasion) (files workflow.Files, l
 		case w == nil || o.only == "" && !w.Triggered(o.event):
 			continue
 		default:
-			if problems, _ = w.Check(files, s.machine()); len(problems) > 0 {
+			if problems, _ = w.Check(files, s.cfg.Tools().Machine()); len(problems) > 0 {
 				r.Name = w.Name
 				r.refuse(problems)
 			} else if err := w.Open(r.Run); err != nil {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -115,21 +114,13 @@ func read(files workflow.Files, tools action.Tools) (workflows []*workflow.Workf
 			refused = append(refused, problems...)
 			continue
 		}
-		errs, warns := w.Check(files, machine(tools))
+		errs, warns := w.Check(files, tools.Machine())
 		refused, warnings = append(refused, errs...), append(warnings, warns...)
 		if len(errs) == 0 {
 			workflows = append(workflows, w)
 		}
 	}
 	return workflows, refused, warnings
-}
-
-// machine is what workflows find here.
-func machine(tools action.Tools) workflow.Machine {
-	return workflow.Machine{
-		Action: action.Known, Actions: action.Names(), Node: tools.Node != "",
-		Shell: func(name string) bool { _, err := exec.LookPath(name); return err == nil },
-	}
 }
 
 func (f *ciFlags) run(c *cobra.Command, args []string) error {

@@ -81,7 +81,7 @@ func ciListCommand() *cobra.Command {
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
 			fmt.Fprintln(w, "RUN\t\tWORKFLOW\tREPOSITORY\tEVENT\tREF\tCOMMIT\tBY\tTOOK\tTITLE")
 			for _, r := range list.Runs {
-				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%.8s\t%s\t%s\t%s\n", r.ID, stateOf(&r.Run), r.Name, r.Repo, r.Event.Name, refName(r.Event.Ref), r.Event.SHA, r.Actor, took(&r.Run), r.Title)
+				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%.8s\t%s\t%s\t%s\n", r.ID, stateOf(&r.Run), r.Name, r.Repo, r.Event.Name, r.Event.RefName(), r.Event.SHA, r.Actor, took(&r.Run), r.Title)
 			}
 			return w.Flush()
 		},
@@ -97,10 +97,6 @@ func stateOf(r *workflow.Run) string {
 		return mark(r.Conclusion) + " " + r.Conclusion
 	}
 	return "● " + r.State
-}
-
-func refName(ref string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(ref, "refs/heads/"), "refs/")
 }
 
 func took(r *workflow.Run) string {
@@ -147,7 +143,7 @@ func (o *ciOptions) print(out io.Writer, base string, r *ciRun) error {
 	if o.output == "json" {
 		return printJSON(out, r)
 	}
-	fmt.Fprintf(out, "%s · run %d, attempt %d · %s\n%s · %s %.8s · by %s\n%s/workflows/runs/%d\n", r.Name, r.ID, r.Attempt, stateOf(&r.Run), r.Event.Name, refName(r.Event.Ref), r.Event.SHA, r.Actor, base, r.ID)
+	fmt.Fprintf(out, "%s · run %d, attempt %d · %s\n%s · %s %.8s · by %s\n%s/workflows/runs/%d\n", r.Name, r.ID, r.Attempt, stateOf(&r.Run), r.Event.Name, r.Event.RefName(), r.Event.SHA, r.Actor, base, r.ID)
 	if r.Message != "" {
 		fmt.Fprintln(out, r.Message)
 	}

@@ -39,7 +39,7 @@ func promoteCommand() *cobra.Command {
 				return err
 			}
 			if o.output != "json" {
-				fmt.Fprintf(c.OutOrStdout(), "%s: run %d of %s (%s %.8s) is %s by %s\n", a.Environment, r.ID, r.Name, refName(r.Event.Ref), r.Event.SHA, decision, a.By)
+				fmt.Fprintf(c.OutOrStdout(), "%s: run %d of %s (%s %.8s) is %s by %s\n", a.Environment, r.ID, r.Name, r.Event.RefName(), r.Event.SHA, decision, a.By)
 			}
 			if !watch {
 				if o.output == "json" {
@@ -91,7 +91,7 @@ func (o *ciOptions) waiting(c *cobra.Command, args []string) (*client.Client, *c
 		return server, found[0], nil
 	}
 	for _, r := range found {
-		fmt.Fprintf(c.ErrOrStderr(), "%d  %s  %s %.8s  %s\n", r.ID, r.Name, refName(r.Event.Ref), r.Event.SHA, r.Title)
+		fmt.Fprintf(c.ErrOrStderr(), "%d  %s  %s %.8s  %s\n", r.ID, r.Name, r.Event.RefName(), r.Event.SHA, r.Title)
 	}
 	return nil, nil, &ExitError{Code: 2, Message: "several runs wait: name one"}
 }

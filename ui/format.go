@@ -133,7 +133,7 @@ func ending(n int, text string) string {
 
 func funcs() template.FuncMap {
 	return template.FuncMap{
-		"ciState": viewCI, "refName": refName, "artifactPath": artifactPath,
+		"ciState": viewCI, "artifactPath": artifactPath,
 		"duration": duration, "when": when, "short": short, "ending": ending, "state": viewState, "node": viewNode, "traceLink": traceLink, "runPath": runPath, "segment": url.PathEscape,
 		"when64": func(ms wherry.Int64) template.HTML { return when(int64(ms)) }, "number": func(f *mlflow.Float) string { return fmt.Sprintf("%.4g", float64(*f)) },
 		"elapsed":     func(start, end int64) template.HTML { return elapsed(start, end, time.Now()) },
@@ -141,14 +141,4 @@ func funcs() template.FuncMap {
 		"at":    func(t time.Time) template.HTML { return when(t.UnixMilli()) },
 		"words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}
-}
-
-// refName is a ref as people say it: main, v1.2, pull/3/merge.
-func refName(ref string) string {
-	for _, prefix := range []string{"refs/heads/", "refs/tags/", "refs/"} {
-		if name, ok := strings.CutPrefix(ref, prefix); ok {
-			return name
-		}
-	}
-	return ref
 }

@@ -51,6 +51,16 @@ func (e Event) Tag() string {
 	return t
 }
 
+// RefName is the event's ref as GitHub calls it: main, v1.2, 3/merge.
+func (e Event) RefName() string {
+	for _, prefix := range []string{"refs/heads/", "refs/tags/", "refs/pull/"} {
+		if name, ok := strings.CutPrefix(e.Ref, prefix); ok {
+			return name
+		}
+	}
+	return e.Ref
+}
+
 // Triggered reports whether the event starts the workflow, by its types and its
 // filters of branches, tags and paths.
 func (w *Workflow) Triggered(e Event) bool {

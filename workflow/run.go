@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/nektos/act/pkg/model"
 )
@@ -111,6 +110,17 @@ type Step struct {
 	Summary string `json:"summary,omitempty"` // Markdown of GITHUB_STEP_SUMMARY
 }
 
+// Record keeps the newest state of a step, by its number.
+func Record(steps []Step, s Step) []Step {
+	for i := range steps {
+		if steps[i].Number == s.Number {
+			steps[i] = s
+			return steps
+		}
+	}
+	return append(steps, s)
+}
+
 // Default time-out of a job, in minutes.
 const defaultTimeout = 360
 
@@ -138,16 +148,14 @@ func (r *Run) Repository() string { return r.Owner + "/" + r.Repo }
 func (r *Run) github(job string) *model.GithubContext {
 	event := map[string]any{}
 	_ = json.Unmarshal(r.Event.Payload, &event) // none: empty
-	refType, refName := "branch", strings.TrimPrefix(r.Event.Ref, "refs/heads/")
-	if tag := r.Event.Tag(); tag != "" {
-		refType, refName = "tag", tag
-	} else if n, ok := strings.CutPrefix(r.Event.Ref, "refs/pull/"); ok {
-		refName = n
+	refType := "branch"
+	if r.Event.Tag() != "" {
+		refType = "tag"
 	}
 	return &model.GithubContext{
 		Event: event, Workflow: r.Name, RunAttempt: strconv.FormatInt(max(1, r.Attempt), 10), RunID: strconv.FormatInt(r.ID, 10),
 		RunNumber: strconv.FormatInt(r.Number, 10), Actor: r.Actor, Repository: r.Repository(), EventName: r.Event.Name,
-		Sha: r.Event.SHA, Ref: r.Event.Ref, RefName: refName, RefType: refType, HeadRef: r.Event.HeadRef, BaseRef: r.Event.BaseRef,
+		Sha: r.Event.SHA, Ref: r.Event.Ref, RefName: r.Event.RefName(), RefType: refType, HeadRef: r.Event.HeadRef, BaseRef: r.Event.BaseRef,
 		Job: job, RepositoryOwner: r.Owner, RetentionDays: "90", ServerURL: r.ServerURL, APIURL: r.ServerURL + "/api/v3",
 		GraphQLURL: r.ServerURL + "/api/graphql",
 	}

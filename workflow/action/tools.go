@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/wherry-ml/wherry/terraform"
+	"github.com/wherry-ml/wherry/workflow"
 )
 
 // ToolsFile is the name of the file that Tools.Write makes in a job's folder.
@@ -107,6 +108,14 @@ func Detect(extra ...string) (t Tools) {
 		}
 	}
 	return t
+}
+
+// Machine is what a workflow is checked against where these tools are.
+func (t Tools) Machine() workflow.Machine {
+	return workflow.Machine{
+		Action: Known, Actions: Names(), Node: t.Node != "",
+		Shell: func(name string) bool { _, err := exec.LookPath(name); return err == nil },
+	}
 }
 
 // binary reports whether a file is a program rather than a script.

@@ -82,7 +82,7 @@ func Run(ctx context.Context, w *workflow.Workflow, event workflow.Event, o Opti
 			}
 			running++
 			j.State, j.StartedAt = workflow.Running, time.Now().UnixMilli()
-			needs := p.needs(j.Key)
+			needs := runner.NeedsOf(r, w, j.Key)
 			go func() { p.job(ctx, j, needs); p.ended <- j }()
 		}
 		if running > 0 {
@@ -126,22 +126,6 @@ func (p *play) tell(u Update) {
 	if p.o.Tell != nil {
 		p.o.Tell(u)
 	}
-}
-
-func (p *play) needs(key string) map[string]runner.Need {
-	needs := map[string]runner.Need{}
-	for _, n := range p.w.Needs(key) {
-		need := runner.Need{Result: p.r.Result(n), Outputs: map[string]string{}}
-		for _, j := range p.r.Jobs {
-			if j.Key == n {
-				for k, v := range j.Outputs {
-					need.Outputs[k] = v
-				}
-			}
-		}
-		needs[n] = need
-	}
-	return needs
 }
 
 // job runs one job in its own process and folder. What it changes of j nobody
@@ -254,7 +238,7 @@ func (p *play) follow(j *workflow.Job, out, events io.ReadCloser) (last runner.E
 			switch e.Type {
 			case "step":
 				read.wait(max(e.Step.Offset, e.Step.End))
-				j.Steps = record(j.Steps, *e.Step)
+				j.Steps = workflow.Record(j.Steps, *e.Step)
 				p.tell(Update{Job: j, Step: e.Step})
 			case "job":
 				last = e
@@ -285,17 +269,6 @@ func (p *position) wait(at int64) {
 	for p.at < at {
 		p.more.Wait()
 	}
-}
-
-// record keeps the newest state of a step.
-func record(steps []workflow.Step, s workflow.Step) []workflow.Step {
-	for i := range steps {
-		if steps[i].Number == s.Number {
-			steps[i] = s
-			return steps
-		}
-	}
-	return append(steps, s)
 }
 
 // conclude says how a job ended: as it said itself, or as its process did.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -55,6 +56,22 @@ type Spec struct {
 type Need struct {
 	Result  string            `json:"result"`
 	Outputs map[string]string `json:"outputs"`
+}
+
+// NeedsOf is what a job of a run is told of those that it needs; of a matrix, the
+// last that sets an output.
+func NeedsOf(r *workflow.Run, w *workflow.Workflow, key string) map[string]Need {
+	needs := map[string]Need{}
+	for _, n := range w.Needs(key) {
+		need := Need{Result: r.Result(n), Outputs: map[string]string{}}
+		for _, j := range r.Jobs {
+			if j.Key == n {
+				maps.Copy(need.Outputs, j.Outputs)
+			}
+		}
+		needs[n] = need
+	}
+	return needs
 }
 
 // Event is one line of the events that the process writes.
