@@ -38,7 +38,7 @@ func (s *Service) approved(ctx context.Context, r *cicd.Record, j *workflow.Job)
 	if j.Environment == "" {
 		return true, nil
 	}
-	e, err := s.cfg.Environments.Get(ctx, r.WorkspaceID, j.Environment)
+	e, err := s.cfg.Environments.Get(ctx, j.Environment)
 	if wherry.CodeOf(err) == wherry.CodeDoesNotExist {
 		return true, nil
 	}
@@ -92,7 +92,7 @@ func (s *Service) decision(ctx context.Context, r *cicd.Record, environment stri
 // Decide stores what a reviewer says of the environment that a run waits for.
 func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decision, reason string) (a cicd.Approval, err error) {
 	id := wherry.IdentityFrom(ctx)
-	e, err := s.cfg.Environments.Get(ctx, r.WorkspaceID, environment)
+	e, err := s.cfg.Environments.Get(ctx, environment)
 	if err != nil {
 		return a, err
 	}

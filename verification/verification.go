@@ -88,7 +88,7 @@ func (l *Loop) advance(ctx context.Context, v verification.Verification) error {
 	if v.State == verification.RollingBack {
 		return l.rollBack(ctx, v)
 	}
-	e, err := l.Environments.Get(ctx, v.WorkspaceID, v.Environment)
+	e, err := l.Environments.Get(ctx, v.Environment)
 	if wherry.CodeOf(err) == wherry.CodeDoesNotExist || err == nil && e.VerifyJob == "" {
 		return nil // nothing proves it now; it may again
 	}

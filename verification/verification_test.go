@@ -95,7 +95,7 @@ func (s *site) ran(result string, now bool) int64 {
 func (s *site) environment(e wherry.Environment) {
 	s.t.Helper()
 	e.Name = "prod"
-	_, err := environments.New(s.db).Put(s.t.Context(), 1, e, "ada")
+	_, err := environments.New(s.db).Put(s.t.Context(), e, "ada")
 	s.ok(err)
 }
 

@@ -93,7 +93,7 @@ func (s *Service) place(ctx context.Context, id string) (p *place, end func(), e
 			p.rows[r.Key] = r
 		}
 	}
-	if p.env, _, err = s.places.OfTarget(ctx, p.WorkspaceID, p.Target); err != nil {
+	if p.env, _, err = s.places.OfTarget(ctx, p.Target); err != nil {
 		return nil, nil, err
 	}
 	if p.busy, err = s.store.InProgress(ctx, id); err != nil {

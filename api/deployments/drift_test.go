@@ -190,7 +190,7 @@ func TestDriftOfOthersAndSelfHeal(t *testing.T) {
 		t.Errorf("after the reverts: %s", describe(got.Drift))
 	}
 	env := environments.New(s.db)
-	_, err := env.Put(ctx, wherry.DefaultWorkspace, wherry.Environment{Name: "live", Ignore: []string{"comment"}, SelfHeal: true}, "ada")
+	_, err := env.Put(ctx, wherry.Environment{Name: "live", Ignore: []string{"comment"}, SelfHeal: true}, "ada")
 	check(t, err)
 	do("PATCH", "/api/2.1/unity-catalog/schemas/lab.made", map[string]any{"comment": "again"})
 	check(t, s.workspace().Jobs.Update(ctx, sdkjobs.UpdateJob{JobId: id, NewSettings: &sdkjobs.JobSettings{MaxConcurrentRuns: 5}}))

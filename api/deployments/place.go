@@ -9,7 +9,7 @@ import (
 // here refuses a target that an environment sends to another workspace: nothing
 // else is contacted, and deploying it here would be a lie.
 func (s *Service) here(ctx context.Context, target string) error {
-	e, ok, err := s.places.OfTarget(ctx, wherry.IdentityFrom(ctx).WorkspaceID, target)
+	e, ok, err := s.places.OfTarget(ctx, target)
 	if err != nil || !ok || e.Host == "" {
 		return err
 	}

@@ -83,7 +83,7 @@ type listOut struct {
 }
 
 func (a *API) list(ctx context.Context, _ *api.Empty) (*listOut, error) {
-	list, err := a.store.List(ctx, wherry.IdentityFrom(ctx).WorkspaceID)
+	list, err := a.store.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (a *API) list(ctx context.Context, _ *api.Empty) (*listOut, error) {
 }
 
 func (a *API) get(ctx context.Context, in *nameIn) (*Shown, error) {
-	e, err := a.store.Get(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.Name)
+	e, err := a.store.Get(ctx, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
 		return nil, err
 	}
 	ws := wherry.IdentityFrom(ctx).WorkspaceID
-	if ws == wherry.DefaultWorkspace { // its environments are of all workspaces
+	if ws == wherry.DefaultWorkspace { // whose admins see what is deployed to all
 		ws = 0
 	}
 	live, err := a.deployed.Live(ctx, ws, e.DeploysFrom())
@@ -134,8 +134,7 @@ func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
 }
 
 func (a *API) put(ctx context.Context, in *wherry.Environment) (*Shown, error) {
-	id := wherry.IdentityFrom(ctx)
-	e, err := a.store.Put(ctx, id.WorkspaceID, *in, id.UserName)
+	e, err := a.store.Put(ctx, *in, wherry.IdentityFrom(ctx).UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +142,5 @@ func (a *API) put(ctx context.Context, in *wherry.Environment) (*Shown, error) {
 }
 
 func (a *API) remove(ctx context.Context, in *nameIn) (*api.Empty, error) {
-	id := wherry.IdentityFrom(ctx)
-	return &api.Empty{}, a.store.Delete(ctx, id.WorkspaceID, in.Name, id.UserName)
+	return &api.Empty{}, a.store.Delete(ctx, in.Name, wherry.IdentityFrom(ctx).UserName)
 }

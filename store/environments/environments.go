@@ -1,5 +1,6 @@
 // Package environments stores the places that bundles are deployed to: who
-// approves there, what proves a deploy, what happens to drift.
+// approves there, what proves a deploy, what happens to drift. They are the
+// installation's: a workflow runs in one workspace and deploys to another.
 package environments
 
 import (
@@ -30,10 +31,10 @@ func scan(scan func(...any) error) (e wherry.Environment, err error) {
 	return e, err
 }
 
-// List returns a workspace's environments by name.
-func (s *Store) List(ctx context.Context, ws int64) (list []wherry.Environment, err error) {
+// List returns the environments by name.
+func (s *Store) List(ctx context.Context) (list []wherry.Environment, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		return tx.Each(`SELECT `+columns+` FROM environment WHERE workspace_id = $1 ORDER BY key`, []any{ws}, func(row func(...any) error) error {
+		return tx.Each(`SELECT `+columns+` FROM environment ORDER BY key`, nil, func(row func(...any) error) error {
 			e, err := scan(row)
 			list = append(list, e)
 			return err
@@ -43,21 +44,17 @@ func (s *Store) List(ctx context.Context, ws int64) (list []wherry.Environment, 
 }
 
 // Get returns an environment by its name, in whatever case, or
-// RESOURCE_DOES_NOT_EXIST. Those of the first workspace are of all that have none
-// of the name: workflows know them by name, wherever they deploy to.
-func (s *Store) Get(ctx context.Context, ws int64, name string) (e wherry.Environment, err error) {
+// RESOURCE_DOES_NOT_EXIST.
+func (s *Store) Get(ctx context.Context, name string) (e wherry.Environment, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		e, err = get(tx, ws, name)
-		if ws != wherry.DefaultWorkspace && wherry.CodeOf(err) == wherry.CodeDoesNotExist {
-			e, err = get(tx, wherry.DefaultWorkspace, name)
-		}
+		e, err = get(tx, name)
 		return err
 	})
 	return e, err
 }
 
-func get(tx *store.Tx, ws int64, name string) (wherry.Environment, error) {
-	e, err := scan(tx.Row(`SELECT `+columns+` FROM environment WHERE workspace_id = $1 AND key = $2`, ws, strings.ToLower(name)).Scan)
+func get(tx *store.Tx, name string) (wherry.Environment, error) {
+	e, err := scan(tx.Row(`SELECT `+columns+` FROM environment WHERE key = $1`, strings.ToLower(name)).Scan)
 	if errors.Is(err, store.ErrNoRows) {
 		return e, wherry.Errorf(wherry.CodeDoesNotExist, "there is no environment %s: `wherry env list` shows those there are", name)
 	}
@@ -66,20 +63,17 @@ func get(tx *store.Tx, ws int64, name string) (wherry.Environment, error) {
 
 // OfTarget returns the environment that a bundle target leads to; ok is false
 // for a target that leads to none.
-func (s *Store) OfTarget(ctx context.Context, ws int64, target string) (e wherry.Environment, ok bool, err error) {
+func (s *Store) OfTarget(ctx context.Context, target string) (e wherry.Environment, ok bool, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		e, ok, err = OfTarget(tx, ws, target)
+		e, ok, err = OfTarget(tx, target)
 		return err
 	})
 	return e, ok, err
 }
 
 // OfTarget is the same inside of a transaction.
-func OfTarget(tx *store.Tx, ws int64, target string) (e wherry.Environment, ok bool, err error) {
-	e, err = scan(tx.Row(`SELECT `+columns+` FROM environment WHERE workspace_id = $1 AND target = $2`, ws, target).Scan)
-	if errors.Is(err, store.ErrNoRows) && ws != wherry.DefaultWorkspace {
-		return OfTarget(tx, wherry.DefaultWorkspace, target)
-	}
+func OfTarget(tx *store.Tx, target string) (e wherry.Environment, ok bool, err error) {
+	e, err = scan(tx.Row(`SELECT `+columns+` FROM environment WHERE target = $1`, target).Scan)
 	if errors.Is(err, store.ErrNoRows) {
 		return wherry.Environment{}, false, nil
 	}
@@ -93,23 +87,23 @@ type change struct {
 	After  *wherry.Environment `json:"after,omitempty"`
 }
 
-func (c change) emit(tx *store.Tx, ws int64, actor string) error {
+func (c change) emit(tx *store.Tx, actor string) error {
 	payload, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
-	return tx.Emit(wherry.Event{WorkspaceID: ws, Kind: wherry.EventEnvironment, Subject: c.Name, Actor: actor, Payload: payload})
+	return tx.Emit(wherry.Event{WorkspaceID: wherry.DefaultWorkspace, Kind: wherry.EventEnvironment, Subject: c.Name, Actor: actor, Payload: payload})
 }
 
 // Put stores an environment, new or changed. A Revision that is not 0 must be
 // the one there is, else ABORTED.
-func (s *Store) Put(ctx context.Context, ws int64, e wherry.Environment, actor string) (out wherry.Environment, err error) {
+func (s *Store) Put(ctx context.Context, e wherry.Environment, actor string) (out wherry.Environment, err error) {
 	e.Normalise()
 	if err := e.Validate(); err != nil {
 		return e, err
 	}
 	err = s.db.Write(ctx, func(tx *store.Tx) error {
-		out, err = put(tx, ws, e, actor)
+		out, err = put(tx, e, actor)
 		return err
 	})
 	if store.IsDuplicate(err) {
@@ -118,9 +112,9 @@ func (s *Store) Put(ctx context.Context, ws int64, e wherry.Environment, actor s
 	return out, err
 }
 
-func put(tx *store.Tx, ws int64, e wherry.Environment, actor string) (wherry.Environment, error) {
+func put(tx *store.Tx, e wherry.Environment, actor string) (wherry.Environment, error) {
 	c := change{Name: e.Name}
-	before, err := get(tx, ws, e.Name)
+	before, err := get(tx, e.Name)
 	switch {
 	case err == nil:
 		c.Before, c.Name, e.Name = &before, before.Name, before.Name
@@ -139,10 +133,10 @@ func put(tx *store.Tx, ws int64, e wherry.Environment, actor string) (wherry.Env
 	if err != nil {
 		return e, err
 	}
-	n, err := tx.Exec(`INSERT INTO environment (workspace_id, key, target, settings, updated_by, updated_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (workspace_id, key) DO UPDATE SET target = excluded.target, settings = excluded.settings, updated_by = excluded.updated_by,
+	n, err := tx.Exec(`INSERT INTO environment (key, target, settings, updated_by, updated_at, revision) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (key) DO UPDATE SET target = excluded.target, settings = excluded.settings, updated_by = excluded.updated_by,
 		updated_at = excluded.updated_at, revision = excluded.revision WHERE environment.revision = excluded.revision - 1`,
-		ws, strings.ToLower(e.Name), e.DeploysFrom(), string(settings), e.UpdatedBy, e.UpdatedAt, e.Revision)
+		strings.ToLower(e.Name), e.DeploysFrom(), string(settings), e.UpdatedBy, e.UpdatedAt, e.Revision)
 	if err == nil && n == 0 {
 		err = wherry.Errorf(wherry.CodeAborted, "the environment %s was changed in the meantime: read it again", e.Name)
 	}
@@ -150,19 +144,19 @@ func put(tx *store.Tx, ws int64, e wherry.Environment, actor string) (wherry.Env
 		return e, err
 	}
 	c.After = &e
-	return e, c.emit(tx, ws, actor)
+	return e, c.emit(tx, actor)
 }
 
 // Delete takes an environment away. What is deployed stays.
-func (s *Store) Delete(ctx context.Context, ws int64, name, actor string) error {
+func (s *Store) Delete(ctx context.Context, name, actor string) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
-		before, err := get(tx, ws, name)
+		before, err := get(tx, name)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(`DELETE FROM environment WHERE workspace_id = $1 AND key = $2`, ws, strings.ToLower(name)); err != nil {
+		if _, err := tx.Exec(`DELETE FROM environment WHERE key = $1`, strings.ToLower(name)); err != nil {
 			return err
 		}
-		return change{Name: before.Name, Before: &before}.emit(tx, ws, actor)
+		return change{Name: before.Name, Before: &before}.emit(tx, actor)
 	})
 }

@@ -13,43 +13,34 @@ import (
 func TestEnvironments(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		ctx, s := context.Background(), environments.New(db)
-		made, err := s.Put(ctx, 1, wherry.Environment{Name: "Prod", Target: "production", Reviewers: []string{"ada"}, Branches: []string{"main"}}, "eve")
+		made, err := s.Put(ctx, wherry.Environment{Name: "Prod", Target: "production", Reviewers: []string{"ada"}, Branches: []string{"main"}}, "eve")
 		if err != nil || made.Revision != 1 {
 			t.Fatal(made, err)
 		}
-		got, err := s.Get(ctx, 1, "prod")
+		got, err := s.Get(ctx, "prod")
 		if err != nil || got.Name != "Prod" || got.UpdatedBy != "eve" || got.UpdatedAt == 0 || got.Branches[0] != "refs/heads/main" {
 			t.Errorf("got %+v, %v", got, err)
 		}
 		got.WaitMinutes = 5
-		if got, err = s.Put(ctx, 1, got, "bob"); err != nil || got.Revision != 2 {
+		if got, err = s.Put(ctx, got, "bob"); err != nil || got.Revision != 2 {
 			t.Errorf("changed: %+v, %v", got, err)
 		}
-		if _, err := s.Put(ctx, 1, made, "eve"); wherry.CodeOf(err) != wherry.CodeAborted {
+		if _, err := s.Put(ctx, made, "eve"); wherry.CodeOf(err) != wherry.CodeAborted {
 			t.Errorf("a change of an old revision: %v", err)
 		}
-		if _, err := s.Put(ctx, 1, wherry.Environment{Name: "production"}, "eve"); wherry.CodeOf(err) != wherry.CodeAlreadyExists {
+		if _, err := s.Put(ctx, wherry.Environment{Name: "production"}, "eve"); wherry.CodeOf(err) != wherry.CodeAlreadyExists {
 			t.Errorf("a second environment of a target: %v", err)
 		}
-		if e, ok, err := s.OfTarget(ctx, 1, "production"); err != nil || !ok || e.Name != "Prod" {
+		if e, ok, err := s.OfTarget(ctx, "production"); err != nil || !ok || e.Name != "Prod" {
 			t.Errorf("of the target: %+v %t %v", e, ok, err)
 		}
-		if e, ok, err := s.OfTarget(ctx, 2, "production"); err != nil || !ok || e.Name != "Prod" {
-			t.Errorf("a workspace without one of its own takes the first's: %+v %t %v", e, ok, err)
-		}
-		if _, err := s.Put(ctx, 2, wherry.Environment{Name: "other", Target: "elsewhere"}, "eve"); err != nil {
+		if err := s.Delete(ctx, "PROD", "bob"); err != nil {
 			t.Error(err)
 		}
-		if _, ok, err := s.OfTarget(ctx, 1, "elsewhere"); err != nil || ok {
-			t.Errorf("the first workspace sees another's: %t %v", ok, err)
-		}
-		if err := s.Delete(ctx, 1, "PROD", "bob"); err != nil {
-			t.Error(err)
-		}
-		if _, err := s.Get(ctx, 1, "Prod"); wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+		if _, err := s.Get(ctx, "Prod"); wherry.CodeOf(err) != wherry.CodeDoesNotExist {
 			t.Errorf("deleted: %v", err)
 		}
-		if list, err := s.List(ctx, 1); err != nil || len(list) != 0 {
+		if list, err := s.List(ctx); err != nil || len(list) != 0 {
 			t.Errorf("left: %v, %v", list, err)
 		}
 		events := 0

@@ -68,7 +68,7 @@ func (s *Store) Watch(ctx context.Context) error {
 	var fresh []live
 	err := s.db.Read(ctx, func(tx *store.Tx) error {
 		return tx.Each(`SELECT e.settings, d.id, d.workspace_id, v.version, v.completed_at, v.restores FROM environment e
-			JOIN deployment d ON d.workspace_id = e.workspace_id AND d.target = e.target AND d.destroyed_at = 0 AND d.root_path <> ''
+			JOIN deployment d ON d.target = e.target AND d.destroyed_at = 0 AND d.root_path <> ''
 			JOIN deployment_version v ON v.deployment_id = d.id AND v.version =
 				(SELECT max(m.version) FROM deployment_version m WHERE m.deployment_id = d.id AND m.reason = 'VERSION_COMPLETE_SUCCESS')
 			WHERE NOT EXISTS (SELECT 1 FROM verification f WHERE f.deployment_id = d.id AND f.version = v.version)`, nil,
