@@ -35,14 +35,8 @@ func runDelivery(c *cobra.Command, dir state.Dir, keep, asJSON bool) error {
 	go func() { defer close(done); messages.Run(receiving) }()
 	defer func() { stop(); <-done }()
 
-	dir = state.Dir(dir.Path("delivery"))
-	if _, err := StopServer(ctx, dir); err != nil {
-		return err
-	}
-	if err := state.RemoveAll(string(dir)); err != nil { // each demo begins anew
-		return err
-	}
-	if err := dir.Create(); err != nil {
+	dir, err := anew(ctx, state.Dir(dir.Path("delivery")))
+	if err != nil {
 		return err
 	}
 	server, info, err := startServer(ctx, dir, messages.Reach()...)
@@ -61,7 +55,11 @@ func runDelivery(c *cobra.Command, dir state.Dir, keep, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	d := &demo.Delivery{State: dir, Client: server, Server: info, Token: strings.TrimSpace(string(token)), Say: say, Messages: messages, Dir: dir.Path("demo", "my-project")}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	d := &demo.Delivery{Program: program, State: dir, Client: server, Server: info, Token: strings.TrimSpace(string(token)), Say: say, Messages: messages, Dir: dir.Path("demo", "my-project")}
 	report, err := d.Run(ctx)
 	if asJSON {
 		b, jerr := json.MarshalIndent(report, "", "  ")
@@ -73,6 +71,18 @@ func runDelivery(c *cobra.Command, dir state.Dir, keep, asJSON bool) error {
 		printDelivery(out, report)
 	}
 	return err
+}
+
+// anew ends the server of the demo before and removes its state: each begins
+// with nothing.
+func anew(ctx context.Context, dir state.Dir) (state.Dir, error) {
+	if _, err := StopServer(ctx, dir); err != nil {
+		return dir, err
+	}
+	if err := state.RemoveAll(string(dir)); err != nil {
+		return dir, err
+	}
+	return dir, dir.Create()
 }
 
 func printDelivery(out io.Writer, r *demo.DeliveryReport) {
@@ -92,5 +102,9 @@ func printDelivery(out io.Writer, r *demo.DeliveryReport) {
 			fmt.Fprintf(out, "       FALLBACK, so not shown: %s\n", s.Fallback)
 		}
 	}
-	fmt.Fprintf(out, "%.1f s\n", r.Seconds)
+	if r.Tree != nil {
+		fmt.Fprintln(out, "\nTRACE of a prediction in prod")
+		printTree(out, r.Tree, "")
+	}
+	fmt.Fprintf(out, "\n%.1f s\n", r.Seconds)
 }

@@ -4,19 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/wherry-ml/wherry/client"
 	"github.com/wherry-ml/wherry/project"
 	"github.com/wherry-ml/wherry/state"
-	"github.com/wherry-ml/wherry/store/drift"
+	graph "github.com/wherry-ml/wherry/store/trace"
+	"github.com/wherry-ml/wherry/trace"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
@@ -35,6 +34,7 @@ type Delivery struct {
 	Token    string // of the admin, for git
 	Say      func(format string, args ...any)
 	Messages *Receivers
+	Program  string // wherry itself, for what people type
 	// Dir is where the project is made.
 	Dir string
 }
@@ -53,8 +53,12 @@ type Step struct {
 
 // DeliveryReport is what Run did.
 type DeliveryReport struct {
-	Steps   []Step  `json:"steps"`
-	Seconds float64 `json:"seconds"`
+	Steps   []Step      `json:"steps"`
+	Trace   []graph.Ref `json:"trace"` // of a row of predictions in prod
+	Seconds float64     `json:"seconds"`
+
+	// Tree is the trace laid out for people.
+	Tree *trace.Tree `json:"-"`
 }
 
 // delivery is one run of the demo.
@@ -79,10 +83,12 @@ func (d *Delivery) Run(ctx context.Context) (*DeliveryReport, error) {
 		{"infrastructure of staging: cd-deploy-infra", func(ctx context.Context, s *Step) error { return v.infrastructure(ctx, s, "staging") }},
 		{"a good commit turns green: ci-build-test", v.good},
 		{"staging deployed and verified: cd-deploy-databricks", v.staging},
-		{"a commit that is not formatted turns red", v.broken},
+		{"a pull request that is not formatted turns red, and is not merged", v.broken},
 		{"infrastructure of prod, approved", func(ctx context.Context, s *Step) error { return v.infrastructure(ctx, s, "prod") }},
 		{"a release: tag v1.2.0, approved, deployed, verified", v.release},
-		{"a change by hand in prod is drift, and is reverted", v.drift},
+		{"a row of predictions in prod, traced back to its commit", v.traced},
+		{"changes by hand in prod are drift: one is reverted, one adopted", v.drift},
+		{"what is deleted behind Terraform's back is drift until the next apply", v.behind},
 		{"who was told", v.told},
 	} {
 		v.report.Steps = append(v.report.Steps, Step{Name: step.name})
@@ -218,41 +224,6 @@ func (v *delivery) infrastructure(ctx context.Context, s *Step, environment stri
 	return nil
 }
 
-// broken pushes a branch whose code black would change.
-func (v *delivery) broken(ctx context.Context, s *Step) error {
-	name := ""
-	err := filepath.WalkDir(filepath.Join(v.Dir, "src"), func(p string, e fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(p, "features.py") {
-			name = p
-		}
-		return err
-	})
-	if err != nil || name == "" {
-		return errors.Join(err, errors.New("the project has no features.py"))
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(name, append(text, "\nx  =  {  }\n"...), 0o644); err != nil {
-		return err
-	}
-	for _, args := range [][]string{{"checkout", "--quiet", "-b", "unformatted"}, {"commit", "--quiet", "--all", "--message", "Not formatted"}, {"push", "--quiet", "origin", "unformatted"}, {"checkout", "--quiet", "main"}} {
-		if err := git(ctx, v.Dir, args...); err != nil {
-			return err
-		}
-	}
-	r, err := v.await(ctx, "ci-build-test", "refs/heads/unformatted")
-	if err != nil {
-		return err
-	}
-	if err := v.follow(ctx, r, workflow.Failure); err != nil {
-		return err
-	}
-	s.Tool, s.Detail = "black", r.failure()
-	return nil
-}
-
 // good merges a change that passes.
 func (v *delivery) good(ctx context.Context, s *Step) error {
 	if err := v.ignore(ctx); err != nil {
@@ -284,27 +255,6 @@ func (v *delivery) staging(ctx context.Context, s *Step) error {
 	return v.verified(ctx, s, "staging")
 }
 
-func (v *delivery) release(ctx context.Context, s *Step) error {
-	s.Tool = version(ctx, "git", "--version")
-	if err := v.ignore(ctx); err != nil {
-		return err
-	}
-	if err := git(ctx, v.Dir, "tag", "v1.2.0"); err != nil {
-		return err
-	}
-	if err := git(ctx, v.Dir, "push", "--quiet", "origin", "v1.2.0"); err != nil {
-		return err
-	}
-	r, err := v.await(ctx, "cd-deploy-databricks", "refs/tags/v1.2.0")
-	if err != nil {
-		return err
-	}
-	if err := v.follow(ctx, r, workflow.Success); err != nil {
-		return err
-	}
-	return v.verified(ctx, s, "prod")
-}
-
 // verified tells what an environment has, once it is known whether it works.
 func (v *delivery) verified(ctx context.Context, s *Step, environment string) error {
 	var e struct {
@@ -333,66 +283,4 @@ func (v *delivery) told(_ context.Context, s *Step) error {
 	s.Tool = "HTTP and SMTP receivers of the demo"
 	s.Detail = v.Messages.Received()
 	return nil
-}
-
-// drift changes the job in prod as somebody in a hurry would, sees it told, and
-// has it reverted.
-func (v *delivery) drift(ctx context.Context, s *Step) error {
-	s.Tool = "the Jobs API"
-	host, err := v.value(ctx, "prod", "DATABRICKS_HOST")
-	if err != nil {
-		return err
-	}
-	v.cloud.tokens[host] = v.cloud.tokens[databricksResource]
-	if v.cloud.tokens[host], err = v.cloud.token(ctx, databricksResource); err != nil {
-		return err
-	}
-	var list struct {
-		Jobs []struct {
-			ID       int64 `json:"job_id"`
-			Settings struct {
-				Name string `json:"name"`
-			} `json:"settings"`
-		} `json:"jobs"`
-	}
-	if err := v.cloud.do(ctx, "GET", host+"/api/2.2/jobs/list?name="+projectName+"-pipeline", nil, &list); err != nil {
-		return err
-	}
-	if len(list.Jobs) != 1 {
-		return fmt.Errorf("prod has %d jobs of the name %s-pipeline", len(list.Jobs), projectName)
-	}
-	change := map[string]any{"job_id": list.Jobs[0].ID, "new_settings": map[string]any{"max_concurrent_runs": 7}}
-	if err := v.cloud.do(ctx, "POST", host+"/api/2.2/jobs/update", change, nil); err != nil {
-		return err
-	}
-	open, err := v.drifted(ctx, host)
-	if err != nil {
-		return err
-	}
-	if len(open) != 1 {
-		return fmt.Errorf("%d changes are told as drift, and one was made", len(open))
-	}
-	d := open[0]
-	s.Detail = fmt.Sprintf("%s: %s %v → %v by %s", d.Resource, d.Fields[0].Path, d.Fields[0].Before, d.Fields[0].After, d.Actor)
-	if err := v.cloud.do(ctx, "POST", host+"/api/wherry/drift/"+strconv.FormatInt(int64(d.ID), 10)+"/revert", map[string]any{}, nil); err != nil {
-		return err
-	}
-	if open, err = v.drifted(ctx, host); err == nil && len(open) > 0 {
-		err = errors.New("it is still there after it was reverted")
-	}
-	return err
-}
-
-func (v *delivery) drifted(ctx context.Context, host string) ([]drift.Drift, error) {
-	var found struct {
-		Deployments []struct {
-			Drift []drift.Drift `json:"drift"`
-		} `json:"deployments"`
-	}
-	err := v.cloud.do(ctx, "GET", host+"/api/wherry/drift?target=prod", nil, &found)
-	var open []drift.Drift
-	for _, d := range found.Deployments {
-		open = append(open, d.Drift...)
-	}
-	return open, err
 }

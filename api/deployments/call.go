@@ -34,6 +34,16 @@ func (s *Service) caller(r *http.Request) *caller {
 	return c
 }
 
+// callerAt acts for who is calling in a workspace, which need not be the one
+// that the call came to. End it with the function returned.
+func (s *Service) callerAt(r *http.Request, ws int64) (c *caller, end func(), err error) {
+	who := wherry.IdentityFrom(r.Context())
+	if who.WorkspaceID == ws {
+		return s.caller(r), func() {}, nil
+	}
+	return s.callerNamed(r.Context(), ws, who.UserName)
+}
+
 // callerNamed acts for a principal who is not calling now: to take back what
 // was left half done. End it with the function returned.
 func (s *Service) callerNamed(ctx context.Context, ws int64, userName string) (c *caller, end func(), err error) {

@@ -45,6 +45,7 @@ const (
 // another thing, whether it works.
 type Synced struct {
 	DeploymentID string        `json:"deployment_id"`
+	WorkspaceID  int64         `json:"workspace_id"`
 	Bundle       string        `json:"bundle"`
 	Target       string        `json:"target"`
 	RootPath     string        `json:"root_path"`
@@ -54,6 +55,16 @@ type Synced struct {
 	Health       string        `json:"health"`
 	Failing      []string      `json:"failing,omitempty"` // jobs whose last run failed
 	Drift        []drift.Drift `json:"drift"`
+}
+
+// scope is the workspace whose deployments the caller sees: an admin at the
+// installation's own address sees those of all, 0.
+func scope(ctx context.Context) int64 {
+	who := wherry.IdentityFrom(ctx)
+	if who.Admin && who.WorkspaceID == wherry.DefaultWorkspace {
+		return 0
+	}
+	return who.WorkspaceID
 }
 
 type reportIn struct {
@@ -67,7 +78,7 @@ func (s *Service) report(ctx context.Context, in *reportIn) (*DriftReport, error
 	if _, err := s.Compare(ctx); err != nil {
 		return nil, err
 	}
-	ws := wherry.IdentityFrom(ctx).WorkspaceID
+	ws := scope(ctx)
 	list, err := s.store.List(ctx, ws, 1000, 0)
 	if err != nil {
 		return nil, err
@@ -116,7 +127,7 @@ func (s *Service) synced(ctx context.Context, d deployments.Deployment) (*Synced
 	}
 	defer end()
 	out := &Synced{
-		DeploymentID: d.ID, Bundle: d.Bundle, Target: d.Target, RootPath: d.RootPath, Version: last.Version, Commit: last.Git.Commit,
+		DeploymentID: d.ID, WorkspaceID: d.WorkspaceID, Bundle: d.Bundle, Target: d.Target, RootPath: d.RootPath, Version: last.Version, Commit: last.Git.Commit,
 		Sync: InSync, Health: Unknown, Drift: []drift.Drift{},
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.rows)) {
@@ -157,7 +168,7 @@ func (s *Service) serveRevert(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx := r.Context()
 	who := wherry.IdentityFrom(ctx)
-	d, err := s.drifts.Get(ctx, who.WorkspaceID, int64(in.ID))
+	d, err := s.drifts.Get(ctx, scope(ctx), int64(in.ID))
 	if err != nil {
 		return err
 	}
@@ -183,12 +194,17 @@ func (s *Service) serveRevert(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return wherry.Errorf(wherry.CodeInvalidState, "%s is not deployed any more", d.Resource)
 	}
-	p.c = s.caller(r)
-	p.c.deployment = d.DeploymentID
+	reverting, done, err := s.callerAt(r, p.WorkspaceID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	reverting.deployment = d.DeploymentID
+	p.c = reverting
 	if err := s.restore(ctx, p, row, d, drift.WayReverted, who.UserName); err != nil {
 		return err
 	}
-	if d, err = s.drifts.Get(ctx, who.WorkspaceID, int64(in.ID)); err != nil {
+	if d, err = s.drifts.Get(ctx, p.WorkspaceID, int64(in.ID)); err != nil {
 		return err
 	}
 	return api.WriteJSON(w, http.StatusOK, d)
@@ -200,7 +216,7 @@ type adoptIn struct {
 }
 
 func (s *Service) adopt(ctx context.Context, in *adoptIn) (*drift.Drift, error) {
-	ws := wherry.IdentityFrom(ctx).WorkspaceID
+	ws := scope(ctx)
 	note := strings.TrimSpace(in.Note)
 	if err := s.drifts.Mark(ctx, ws, int64(in.ID), drift.Adopted, note); err != nil {
 		return nil, err

@@ -177,10 +177,11 @@ func atRoot(tx *store.Tx, ws int64, root string) (Deployment, error) {
 		WHERE workspace_id = $1 AND root_path = $2 AND destroyed_at = 0`, ws, root).Scan)
 }
 
-// List returns deployments, the newest change first, from the offset on.
+// List returns deployments, the newest change first, from the offset on; of all
+// workspaces for ws 0.
 func (s *Store) List(ctx context.Context, ws int64, limit, offset int) (list []Deployment, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		return tx.Each(`SELECT `+deploymentColumns+` FROM deployment WHERE workspace_id = $1 ORDER BY updated_at DESC, id LIMIT $2 OFFSET $3`,
+		return tx.Each(`SELECT `+deploymentColumns+` FROM deployment WHERE (workspace_id = $1 OR $1 = 0) ORDER BY updated_at DESC, id LIMIT $2 OFFSET $3`,
 			[]any{ws, limit, offset}, func(scan func(...any) error) error {
 				d, err := scanDeployment(scan)
 				list = append(list, d)

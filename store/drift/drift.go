@@ -298,10 +298,10 @@ func Settle(tx *store.Tx, d Drift, way, actor string) (bool, error) {
 }
 
 // Mark notes of an open drift that it was adopted, or why it could not be
-// healed.
+// healed; of any workspace for ws 0.
 func (s *Store) Mark(ctx context.Context, ws, id int64, state, note string) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
-		n, err := tx.Exec(`UPDATE drift SET state = $1, note = $2 WHERE id = $3 AND workspace_id = $4 AND state <> $5`, state, note, id, ws, Settled)
+		n, err := tx.Exec(`UPDATE drift SET state = $1, note = $2 WHERE id = $3 AND (workspace_id = $4 OR $4 = 0) AND state <> $5`, state, note, id, ws, Settled)
 		if err == nil && n == 0 {
 			return wherry.Errorf(wherry.CodeDoesNotExist, "there is no open drift %d", id)
 		}
@@ -309,10 +309,10 @@ func (s *Store) Mark(ctx context.Context, ws, id int64, state, note string) erro
 	})
 }
 
-// Get returns one drift, settled or not.
+// Get returns one drift, settled or not; of any workspace for ws 0.
 func (s *Store) Get(ctx context.Context, ws, id int64) (d Drift, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		d, err = scan(tx.Row(`SELECT `+columns+` FROM drift WHERE workspace_id = $1 AND id = $2`, ws, id).Scan)
+		d, err = scan(tx.Row(`SELECT `+columns+` FROM drift WHERE (workspace_id = $1 OR $1 = 0) AND id = $2`, ws, id).Scan)
 		return err
 	})
 	if errors.Is(err, store.ErrNoRows) {
@@ -321,11 +321,11 @@ func (s *Store) Get(ctx context.Context, ws, id int64) (d Drift, err error) {
 	return d, err
 }
 
-// List returns the drift of a workspace that is not settled, or all of it with
-// settled, the newest first.
+// List returns the drift of a workspace, of all for ws 0, that is not settled,
+// or all of it with settled, the newest first.
 func (s *Store) List(ctx context.Context, ws int64, settled bool, limit int) (list []Drift, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		return tx.Each(`SELECT `+columns+` FROM drift WHERE workspace_id = $1 AND (state <> $2 OR $3) ORDER BY found_at DESC, id DESC LIMIT $4`,
+		return tx.Each(`SELECT `+columns+` FROM drift WHERE (workspace_id = $1 OR $1 = 0) AND (state <> $2 OR $3) ORDER BY found_at DESC, id DESC LIMIT $4`,
 			[]any{ws, Settled, settled, limit}, func(row func(...any) error) error {
 				d, err := scan(row)
 				list = append(list, d)

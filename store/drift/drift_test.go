@@ -74,6 +74,14 @@ func TestTouchAndSettle(t *testing.T) {
 		if list, err := s.List(ctx, 1, false, 10); err != nil || len(list) != 0 {
 			t.Errorf("open: %+v, %v", list, err)
 		}
+		for ws, n := range map[int64]int{0: 1, 2: 0} { // of all, of another
+			if list, err := s.List(ctx, ws, true, 10); err != nil || len(list) != n {
+				t.Errorf("of workspace %d: %+v, %v", ws, list, err)
+			}
+			if _, err := s.Get(ctx, ws, int64(first.ID)); (err == nil) != (n == 1) {
+				t.Errorf("drift %d of workspace %d: %v", int64(first.ID), ws, err)
+			}
+		}
 	})
 }
 
