@@ -83,7 +83,18 @@ type Shown struct {
 	// Blocked are jobs that do not exist yet, as they wait for others.
 	Pending   []string        `json:"pending_jobs"`
 	Approvals []cicd.Approval `json:"approvals"`
-	Artifacts []cicd.Stored   `json:"artifacts"`
+	// Undecided are the environments that wait for a reviewer.
+	Undecided []string `json:"undecided,omitempty"`
+	// Plan are the jobs of the workflow's file, in its order.
+	Plan      []Planned     `json:"plan,omitempty"`
+	Artifacts []cicd.Stored `json:"artifacts"`
+}
+
+// Planned is a job of a workflow's file, with the jobs that it waits for.
+type Planned struct {
+	Key   string   `json:"key"`
+	Name  string   `json:"name"`
+	Needs []string `json:"needs,omitempty"`
 }
 
 // TraceKey names the run in the trace.
@@ -100,12 +111,16 @@ func (s *Service) Shown(ctx context.Context, ws, id int64) (*Shown, error) {
 		return nil, err
 	}
 	out := &Shown{Run: r.Run, Pending: []string{}}
-	if w, err := s.workflow(ctx, r); err == nil && r.State != workflow.Completed {
+	if w, err := s.workflow(ctx, r); err == nil {
 		for _, key := range w.Jobs() {
-			if !slices.ContainsFunc(r.Jobs, func(j *workflow.Job) bool { return j.Key == key }) {
+			out.Plan = append(out.Plan, Planned{key, w.JobName(key), w.Needs(key)})
+			if r.State != workflow.Completed && !slices.ContainsFunc(r.Jobs, func(j *workflow.Job) bool { return j.Key == key }) {
 				out.Pending = append(out.Pending, w.JobName(key))
 			}
 		}
+	}
+	if out.Undecided, err = s.undecided(ctx, r); err != nil {
+		return nil, err
 	}
 	for _, j := range r.Jobs {
 		if j.State == workflow.Running {

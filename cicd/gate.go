@@ -89,6 +89,63 @@ func (s *Service) decision(ctx context.Context, r *cicd.Record, environment stri
 	return a, false, err
 }
 
+// Review is a run with an environment that it waits for a decision about.
+type Review struct {
+	*workflow.Run
+	Environment string
+}
+
+// Reviews lists what waits for a decision in a workspace, the oldest first.
+func (s *Service) Reviews(ctx context.Context, ws int64) (list []Review, err error) {
+	open, err := s.cfg.Store.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range open {
+		if r.WorkspaceID != ws {
+			continue
+		}
+		names, err := s.undecided(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			list = append(list, Review{r.Run, name})
+		}
+	}
+	return list, nil
+}
+
+// undecided lists the environments that a run waits for a reviewer of.
+func (s *Service) undecided(ctx context.Context, r *cicd.Record) (names []string, err error) {
+	for _, j := range r.Jobs {
+		if j.State != workflow.Waiting || j.Environment == "" || j.Approved || slices.Contains(names, j.Environment) {
+			continue
+		}
+		e, err := s.cfg.Environments.Get(ctx, j.Environment)
+		if wherry.CodeOf(err) == wherry.CodeDoesNotExist {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(e.Reviewers) == 0 || !e.Allows(r.Event.Ref) {
+			continue
+		}
+		if _, decided, err := s.decision(ctx, r, e.Name); err != nil {
+			return nil, err
+		} else if !decided {
+			names = append(names, j.Environment)
+		}
+	}
+	return names, nil
+}
+
+// Decisions lists what reviewers said of an environment, the newest first.
+func (s *Service) Decisions(ctx context.Context, ws int64, environment string, limit int) ([]cicd.Decided, error) {
+	return s.cfg.Store.Decisions(ctx, ws, environment, limit)
+}
+
 // Decide stores what a reviewer says of the environment that a run waits for.
 func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decision, reason string) (a cicd.Approval, err error) {
 	id := wherry.IdentityFrom(ctx)

@@ -75,6 +75,16 @@ type reportIn struct {
 // report compares every resource of the deployments asked for, also those that
 // nobody was seen to write to.
 func (s *Service) report(ctx context.Context, in *reportIn) (*DriftReport, error) {
+	return s.drift(ctx, in, true)
+}
+
+// Drift tells what is known to differ, and what was settled; with look it
+// compares every resource first, which takes its time.
+func (s *Service) Drift(ctx context.Context, look bool) (*DriftReport, error) {
+	return s.drift(ctx, &reportIn{All: true}, look)
+}
+
+func (s *Service) drift(ctx context.Context, in *reportIn, look bool) (*DriftReport, error) {
 	if _, err := s.Compare(ctx); err != nil {
 		return nil, err
 	}
@@ -89,7 +99,7 @@ func (s *Service) report(ctx context.Context, in *reportIn) (*DriftReport, error
 		if d.DestroyedAt > 0 || d.RootPath == "" || in.Target != "" && d.Target != in.Target {
 			continue
 		}
-		synced, ok, err := s.synced(ctx, d)
+		synced, ok, err := s.synced(ctx, d, look)
 		if err != nil {
 			return nil, err
 		}
@@ -116,28 +126,26 @@ func (s *Service) report(ctx context.Context, in *reportIn) (*DriftReport, error
 	return out, nil
 }
 
-func (s *Service) synced(ctx context.Context, d deployments.Deployment) (*Synced, bool, error) {
+func (s *Service) synced(ctx context.Context, d deployments.Deployment, look bool) (*Synced, bool, error) {
 	last, ok, err := s.store.LastDeployed(ctx, d.ID)
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	p, end, err := s.place(ctx, d.ID)
+	if look {
+		if err := s.lookAt(ctx, d.ID); err != nil {
+			return nil, false, err
+		}
+	}
+	rows, err := s.store.Resources(ctx, d.ID)
 	if err != nil {
 		return nil, false, err
 	}
-	defer end()
 	out := &Synced{
 		DeploymentID: d.ID, WorkspaceID: d.WorkspaceID, Bundle: d.Bundle, Target: d.Target, RootPath: d.RootPath, Version: last.Version, Commit: last.Git.Commit,
 		Sync: InSync, Health: Unknown, Drift: []drift.Drift{},
 	}
-	for _, key := range slices.Sorted(maps.Keys(p.rows)) {
-		row := p.rows[key]
-		if !p.busy {
-			if err := s.compare(ctx, p, drift.Check{DeploymentID: d.ID, Resource: key}); err != nil {
-				return nil, false, err
-			}
-		}
-		if row.Kind != "jobs" {
+	for _, row := range rows {
+		if row.Kind != "jobs" || row.Doomed {
 			continue
 		}
 		result, ran, err := jobs.New(s.db).LastResult(ctx, row.ResourceID)
@@ -145,7 +153,7 @@ func (s *Service) synced(ctx context.Context, d deployments.Deployment) (*Synced
 		case err != nil:
 			return nil, false, err
 		case ran && !result.Succeeded():
-			out.Failing = append(out.Failing, key)
+			out.Failing = append(out.Failing, row.Key)
 		case ran:
 			out.Health = Healthy
 		}
@@ -156,19 +164,49 @@ func (s *Service) synced(ctx context.Context, d deployments.Deployment) (*Synced
 	return out, true, nil
 }
 
+// lookAt compares every resource of a deployment, unless a deploy is going on.
+func (s *Service) lookAt(ctx context.Context, id string) error {
+	p, end, err := s.place(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer end()
+	for _, key := range slices.Sorted(maps.Keys(p.rows)) {
+		if p.busy {
+			break
+		}
+		if err := s.compare(ctx, p, drift.Check{DeploymentID: id, Resource: key}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 type driftIn struct {
 	ID wherry.Int64 `json:"id"`
 }
 
-// serveRevert writes the deployed settings back, with the caller's rights.
 func (s *Service) serveRevert(w http.ResponseWriter, r *http.Request) error {
 	in := &driftIn{}
 	if err := api.Decode(r, in); err != nil {
 		return err
 	}
+	if err := s.Revert(r, int64(in.ID)); err != nil {
+		return err
+	}
+	d, err := s.drifts.Get(r.Context(), scope(r.Context()), int64(in.ID))
+	if err != nil {
+		return err
+	}
+	return api.WriteJSON(w, http.StatusOK, d)
+}
+
+// Revert writes the deployed settings of a drifted resource back, with the
+// rights of the request's caller.
+func (s *Service) Revert(r *http.Request, id int64) error {
 	ctx := r.Context()
 	who := wherry.IdentityFrom(ctx)
-	d, err := s.drifts.Get(ctx, scope(ctx), int64(in.ID))
+	d, err := s.drifts.Get(ctx, scope(ctx), id)
 	if err != nil {
 		return err
 	}
@@ -201,13 +239,7 @@ func (s *Service) serveRevert(w http.ResponseWriter, r *http.Request) error {
 	defer done()
 	reverting.deployment = d.DeploymentID
 	p.c = reverting
-	if err := s.restore(ctx, p, row, d, drift.WayReverted, who.UserName); err != nil {
-		return err
-	}
-	if d, err = s.drifts.Get(ctx, p.WorkspaceID, int64(in.ID)); err != nil {
-		return err
-	}
-	return api.WriteJSON(w, http.StatusOK, d)
+	return s.restore(ctx, p, row, d, drift.WayReverted, who.UserName)
 }
 
 type adoptIn struct {
@@ -216,13 +248,16 @@ type adoptIn struct {
 }
 
 func (s *Service) adopt(ctx context.Context, in *adoptIn) (*drift.Drift, error) {
-	ws := scope(ctx)
-	note := strings.TrimSpace(in.Note)
-	if err := s.drifts.Mark(ctx, ws, int64(in.ID), drift.Adopted, note); err != nil {
+	if err := s.Adopt(ctx, int64(in.ID), in.Note); err != nil {
 		return nil, err
 	}
-	d, err := s.drifts.Get(ctx, ws, int64(in.ID))
+	d, err := s.drifts.Get(ctx, scope(ctx), int64(in.ID))
 	return &d, err
+}
+
+// Adopt notes that the project has what drifted; the next deploy settles it.
+func (s *Service) Adopt(ctx context.Context, id int64, note string) error {
+	return s.drifts.Mark(ctx, scope(ctx), id, drift.Adopted, strings.TrimSpace(note))
 }
 
 func (s *Service) infra(ctx context.Context, in *drift.Infra) (*api.Empty, error) {

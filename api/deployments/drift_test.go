@@ -204,3 +204,30 @@ func TestDriftOfOthersAndSelfHeal(t *testing.T) {
 		t.Errorf("an ignored field was healed: %s", text)
 	}
 }
+
+// The patch that adopts a drift is made of the files that were deployed; where
+// it cannot be made, it says why, and nothing of the server's own is run or read.
+func TestDriftPatch(t *testing.T) {
+	s, ctx := newSite(t), context.Background()
+	dir := t.TempDir()
+	id := s.deployed(dir)
+	check(t, s.workspace().Jobs.Update(ctx, sdkjobs.UpdateJob{JobId: id, NewSettings: &sdkjobs.JobSettings{MaxConcurrentRuns: 9}}))
+	who := wherry.WithIdentity(ctx, wherry.Identity{WorkspaceID: wherry.DefaultWorkspace})
+	p, err := s.service.Patch(who, int64(s.drift().Drift[0].ID))
+	if err != nil || !strings.Contains(p.Diff, "-      max_concurrent_runs: 2\n+      max_concurrent_runs: 9\n") || p.Why != "" || len(p.Left) > 0 || p.Bundle != "w" {
+		t.Errorf("%v %+v", err, p)
+	}
+	report, err := s.service.Drift(who, false)
+	if err != nil || len(report.Deployments) != 1 || report.Deployments[0].Sync != deployments.Drifted {
+		t.Errorf("without looking: %v %+v", err, report)
+	}
+	check(t, s.workspace().Jobs.Delete(ctx, sdkjobs.DeleteJob{JobId: id}))
+	for _, d := range s.drift().Drift {
+		if p, err := s.service.Patch(who, int64(d.ID)); d.Kind == drift.Deleted && (err != nil || p.Diff != "" || !strings.Contains(p.Why, "it was deleted")) {
+			t.Errorf("deleted: %v %+v", err, p)
+		}
+	}
+	if _, err := s.service.Patch(who, 999); wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+		t.Errorf("none: %v", err)
+	}
+}

@@ -3,8 +3,10 @@
 package environments
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
@@ -83,23 +85,32 @@ type listOut struct {
 }
 
 func (a *API) list(ctx context.Context, _ *api.Empty) (*listOut, error) {
+	list, err := a.List(ctx)
+	return &listOut{Environments: list}, err
+}
+
+// List returns all environments with what is deployed there, by name.
+func (a *API) List(ctx context.Context) ([]Shown, error) {
 	list, err := a.store.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := &listOut{Environments: []Shown{}}
+	out := []Shown{}
 	for _, e := range list {
 		shown, err := a.show(ctx, e)
 		if err != nil {
 			return nil, err
 		}
-		out.Environments = append(out.Environments, *shown)
+		out = append(out, *shown)
 	}
 	return out, nil
 }
 
-func (a *API) get(ctx context.Context, in *nameIn) (*Shown, error) {
-	e, err := a.store.Get(ctx, in.Name)
+func (a *API) get(ctx context.Context, in *nameIn) (*Shown, error) { return a.Get(ctx, in.Name) }
+
+// Get returns an environment with what is deployed there.
+func (a *API) Get(ctx context.Context, name string) (*Shown, error) {
+	e, err := a.store.Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +142,38 @@ func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
 		})
 	}
 	return shown, nil
+}
+
+// Version is a version of a bundle that was deployed to an environment.
+type Version struct {
+	deployments.Version
+	Bundle       string
+	Verification string // see Deployed
+	Live         bool
+}
+
+// History lists the last versions of what is deployed to an environment, the
+// newest first; those that came to nothing too.
+func (a *API) History(ctx context.Context, e *Shown, limit int) (list []Version, err error) {
+	for _, d := range e.Deployed {
+		dep, err := a.deployed.ByID(ctx, d.DeploymentID)
+		if err != nil {
+			return nil, err
+		}
+		versions, err := a.deployed.Versions(ctx, dep.WorkspaceID, d.DeploymentID, limit, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range versions {
+			proof, _, err := a.proofs.Of(ctx, d.DeploymentID, v.Version)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, Version{v, d.Bundle, proof.State, v.Version == d.Version})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Version) int { return cmp.Compare(b.CreatedAt, a.CreatedAt) })
+	return list[:min(limit, len(list))], nil
 }
 
 func (a *API) put(ctx context.Context, in *wherry.Environment) (*Shown, error) {

@@ -3,6 +3,7 @@ package git
 import (
 	"context"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/wherry-ml/wherry/store/git"
@@ -75,6 +76,24 @@ func (s *Service) Commit(ctx context.Context, r git.Repo, sha string) (c Commit,
 		c = Commit{SHA: parts[0], Tree: parts[1], Author: parts[2], Email: parts[3], At: parts[4], Subject: parts[5], Message: strings.TrimSpace(parts[6])}
 	}
 	return c, nil
+}
+
+// Log lists the last commits that a commit holds, the newest first, without
+// their whole messages.
+func (s *Service) Log(ctx context.Context, r git.Repo, sha string, skip, limit int) (list []Commit, err error) {
+	if s.git == "" {
+		return nil, errNoGit()
+	}
+	text, err := s.output(ctx, s.dir(r), "log", "--no-show-signature", "-z", "--format=%H%x00%T%x00%an%x00%ae%x00%aI%x00%s",
+		"--skip="+strconv.Itoa(skip), "--max-count="+strconv.Itoa(limit), "--end-of-options", sha, "--")
+	if err != nil {
+		return nil, err
+	}
+	parts := strings.Split(strings.TrimSuffix(text, "\x00"), "\x00")
+	for ; len(parts) >= 6; parts = parts[6:] {
+		list = append(list, Commit{SHA: parts[0], Tree: parts[1], Author: parts[2], Email: parts[3], At: parts[4], Subject: parts[5]})
+	}
+	return list, nil
 }
 
 // Resolve returns the commit of a branch, a tag or a full id.

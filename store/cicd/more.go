@@ -2,11 +2,14 @@ package cicd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/workflow"
 )
 
 // Decisions about an environment of a run.
@@ -43,6 +46,35 @@ func (s *Store) Approvals(ctx context.Context, runID int64) (list []Approval, er
 			err := row(&a.RunID, &a.Attempt, &a.Environment, &a.Decision, &a.By, &a.Reason, &a.At)
 			list = append(list, a)
 			return err
+		})
+	})
+	return list, err
+}
+
+// Decided is a decision with what it was about.
+type Decided struct {
+	Approval
+	Repo, Workflow, Title, Ref string
+}
+
+// Decisions lists what was decided about an environment by runs of a workspace,
+// the newest first.
+func (s *Store) Decisions(ctx context.Context, ws int64, environment string, limit int) (list []Decided, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT a.run_id, a.attempt, a.environment, a.decision, a.reviewer, a.reason, a.at, r.doc FROM ci_approval a JOIN ci_run r ON r.id = a.run_id
+			WHERE r.workspace_id = $1 AND a.environment = $2 ORDER BY a.at DESC, a.run_id DESC LIMIT $3`, []any{ws, environment, limit}, func(row func(...any) error) error {
+			var d Decided
+			var doc string
+			if err := row(&d.RunID, &d.Attempt, &d.Environment, &d.Decision, &d.By, &d.Reason, &d.At, &doc); err != nil {
+				return err
+			}
+			var r workflow.Run
+			if err := json.Unmarshal([]byte(doc), &r); err != nil {
+				return fmt.Errorf("read a run of a workflow: %w", err)
+			}
+			d.Repo, d.Workflow, d.Title, d.Ref = r.Repo, r.Name, r.Title, r.Event.RefName()
+			list = append(list, d)
+			return nil
 		})
 	})
 	return list, err

@@ -80,6 +80,10 @@ func TestStatus(t *testing.T) {
 		if err != nil || len(list) != 2 || list[0].State != git.StateSuccess || list[1].Context != "default" {
 			t.Errorf("%v %+v", err, list)
 		}
+		found, err := s.StatusesOf(t.Context(), r.ID, []string{sha("a"), sha("b"), sha("a")})
+		if err != nil || len(found[sha("a")]) != 2 || len(found[sha("b")]) != 0 {
+			t.Errorf("of two commits: %v %+v", err, found)
+		}
 	})
 }
 

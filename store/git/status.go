@@ -71,6 +71,23 @@ func (s *Store) Statuses(ctx context.Context, repoID int64, sha string) (list []
 	return list, err
 }
 
+// StatusesOf lists what checks say of several commits, by commit.
+func (s *Store) StatusesOf(ctx context.Context, repoID int64, shas []string) (found map[string][]Status, err error) {
+	found = map[string][]Status{}
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		for _, sha := range shas {
+			if found[sha] != nil {
+				continue
+			}
+			if found[sha], err = statuses(tx, repoID, sha); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
 func statuses(tx *store.Tx, repoID int64, sha string) (list []Status, err error) {
 	list = []Status{}
 	err = tx.Each(`SELECT sha, context, state, description, path, actor, created_at, updated_at FROM git_status
