@@ -85,6 +85,7 @@ type builder struct {
 	deployed  *deployments.Store
 	deployAPI *deploymentsapi.Service
 	places    *environments.Store
+	placesAPI *environmentsapi.API
 	proofs    *verifications.Store
 	clusters  *cluster.Manager // nil if the configuration has another compute
 	runs      *jobs.Store
@@ -199,8 +200,8 @@ func (b *builder) work(ctx context.Context) error {
 	b.deployAPI = deploymentsapi.New(b.db, b.deployed, b.cfg.State)
 	b.add(b.deployAPI.Watch, b.deployAPI.Routes()...)
 	b.places, b.proofs = environments.New(b.db), verifications.New(b.db)
-	places := environmentsapi.New(b.places, b.deployed, b.proofs)
-	b.add(nil, places.Routes()...)
+	b.placesAPI = environmentsapi.New(b.places, b.deployed, b.proofs)
+	b.add(nil, b.placesAPI.Routes()...)
 
 	b.runs = jobs.New(b.db)
 	b.runs.BaseURL = b.info.URL
@@ -223,7 +224,7 @@ func (b *builder) work(ctx context.Context) error {
 			return err
 		},
 	})
-	places.Decide = proving.Pass
+	b.placesAPI.Decide = proving.Pass
 	b.add(proving.Run)
 	b.files.Objects = permissionObjects(b.runs, b.tracking)
 	return nil
@@ -305,7 +306,8 @@ func (b *builder) history(context.Context) error {
 func (b *builder) pages(ctx context.Context) error {
 	pages := ui.New(ui.Config{
 		State: b.cfg.State, Jobs: b.runs, Compute: compute.New(b.db), Clusters: b.clusters, Catalog: b.catalogs, Files: b.files,
-		Models: b.tracking, Trace: b.tracer, Workflows: b.ci, Notices: b.outbox, Stop: ctx.Done(), SignIn: b.signIn, Issuer: b.cfg.OpenID.Issuer,
+		Models: b.tracking, Trace: b.tracer, Graph: graph.New(b.db), Notices: b.outbox, Stop: ctx.Done(), SignIn: b.signIn, Issuer: b.cfg.OpenID.Issuer,
+		Workflows: b.ci, Git: b.commits, Hosting: b.hosting, Environments: b.placesAPI, Deployments: b.deployAPI,
 	})
 	b.add(nil, pages.Routes()...)
 	if b.cfg.OpenID.Enabled() {

@@ -26,7 +26,7 @@ type dag struct {
 
 type dagNode struct {
 	taskRow
-	X, Y int
+	spot
 }
 
 type dagEdge struct {
@@ -34,76 +34,95 @@ type dagEdge struct {
 	X, Y          int    // of the outcome's text
 }
 
-// layDAG puts each task right of all it depends on, near the middle of them.
+// layDAG lays the tasks of a run out.
 func layDAG(run *wherry.Run, tasks []taskRow) dag {
-	depth, place := map[string]int{}, map[string]float64{}
-	byKey := map[string]*wherry.Task{}
-	for i := range run.Settings.Tasks {
-		byKey[run.Settings.Tasks[i].Key] = &run.Settings.Tasks[i]
+	needs := map[string][]string{}
+	for _, t := range run.Settings.Tasks {
+		for _, on := range t.DependsOn {
+			needs[t.Key] = append(needs[t.Key], on.TaskKey)
+		}
+	}
+	keys := make([]string, len(tasks))
+	for i, t := range tasks {
+		keys[i] = t.Key
+	}
+	at, width, height := layered(keys, needs)
+	g := dag{Width: width, Height: height}
+	for _, t := range tasks {
+		g.Nodes = append(g.Nodes, dagNode{t, at[t.Key]})
+	}
+	for _, n := range g.Nodes {
+		for _, on := range n.Task.DependsOn {
+			if from, ok := at[on.TaskKey]; ok {
+				g.Edges = append(g.Edges, curve(from, n.spot, on.Outcome))
+			}
+		}
+	}
+	return g
+}
+
+// spot is where a node's upper left corner is.
+type spot struct{ X, Y int }
+
+// layered puts each key right of all it needs, near the middle of them, and
+// tells how large the whole is. What is needed and no key is left out.
+func layered(keys []string, needs map[string][]string) (at map[string]spot, width, height int) {
+	known, depth := map[string]bool{}, map[string]int{}
+	for _, key := range keys {
+		known[key] = true
 	}
 	var deep func(key string) int
 	deep = func(key string) int {
-		if d, ok := depth[key]; ok || byKey[key] == nil {
+		if d, ok := depth[key]; ok {
 			return d
 		}
-		depth[key] = 0 // also ends a cycle, which valid settings do not have
+		depth[key] = 0 // also ends a cycle
 		d := 0
-		for _, on := range byKey[key].DependsOn {
-			if byKey[on.TaskKey] != nil {
-				d = max(d, deep(on.TaskKey)+1)
+		for _, on := range needs[key] {
+			if known[on] {
+				d = max(d, deep(on)+1)
 			}
 		}
 		depth[key] = d
 		return d
 	}
-	var layers [][]taskRow
-	for _, t := range tasks {
-		for d := deep(t.Key); len(layers) <= d; {
+	var layers [][]string
+	for _, key := range keys {
+		for d := deep(key); len(layers) <= d; {
 			layers = append(layers, nil)
 		}
-		layers[depth[t.Key]] = append(layers[depth[t.Key]], t)
+		layers[depth[key]] = append(layers[depth[key]], key)
 	}
-	var g dag
 	tallest := 0
 	for _, layer := range layers {
 		tallest = max(tallest, len(layer))
 	}
-	at := map[string]dagNode{}
+	at, place := map[string]spot{}, map[string]float64{}
 	for x, layer := range layers {
-		slices.SortStableFunc(layer, func(a, b taskRow) int { return cmp.Compare(wish(a, place), wish(b, place)) })
+		slices.SortStableFunc(layer, func(a, b string) int { return cmp.Compare(wish(needs[a], place), wish(needs[b], place)) })
 		top := float64(tallest-len(layer)) / 2
-		for y, t := range layer {
-			place[t.Key] = top + float64(y)
-			n := dagNode{t, 4 + x*(nodeWidth+gapX), 4 + int((top+float64(y))*(nodeHeight+gapY))}
-			at[t.Key] = n
-			g.Nodes = append(g.Nodes, n)
+		for y, key := range layer {
+			place[key] = top + float64(y)
+			at[key] = spot{4 + x*(nodeWidth+gapX), 4 + int(place[key]*(nodeHeight+gapY))}
 		}
 	}
-	for _, n := range g.Nodes {
-		for _, on := range n.Task.DependsOn {
-			if from, ok := at[on.TaskKey]; ok {
-				g.Edges = append(g.Edges, curve(from, n, on.Outcome))
-			}
-		}
-	}
-	g.Width = 8 + len(layers)*(nodeWidth+gapX) - gapX
-	g.Height = 8 + tallest*(nodeHeight+gapY) - gapY
-	return g
+	return at, 8 + len(layers)*(nodeWidth+gapX) - gapX, 8 + tallest*(nodeHeight+gapY) - gapY
 }
 
-// wish is the mean place of what a task depends on.
-func wish(t taskRow, place map[string]float64) float64 {
-	if len(t.Task.DependsOn) == 0 {
+// wish is the mean place of what a node needs.
+func wish(needs []string, place map[string]float64) float64 {
+	if len(needs) == 0 {
 		return 0
 	}
 	sum := 0.0
-	for _, on := range t.Task.DependsOn {
-		sum += place[on.TaskKey]
+	for _, on := range needs {
+		sum += place[on]
 	}
-	return sum / float64(len(t.Task.DependsOn))
+	return sum / float64(len(needs))
 }
 
-func curve(from, to dagNode, outcome string) dagEdge {
+// curve leads from the right side of one node to the left side of another.
+func curve(from, to spot, outcome string) dagEdge {
 	x1, y1, x2, y2 := from.X+nodeWidth, from.Y+nodeHeight/2, to.X, to.Y+nodeHeight/2
 	bend := gapX / 2
 	e := dagEdge{

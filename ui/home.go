@@ -24,6 +24,7 @@ func filter(ctx context.Context) jobs.Filter {
 type homeView struct {
 	Active, Failed, Recent []*wherry.Run
 	Next                   []nextFire
+	Environments           []environmentRow
 }
 
 // nextFire is when a job's schedule starts it next.
@@ -56,6 +57,9 @@ func (s *Service) home(w http.ResponseWriter, r *http.Request) error {
 	}
 	if wherry.IdentityFrom(ctx).Admin {
 		if v.Next, err = s.nextFires(ctx, 8); err != nil {
+			return err
+		}
+		if v.Environments, err = s.environmentRows(ctx); err != nil {
 			return err
 		}
 	}

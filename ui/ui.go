@@ -21,17 +21,22 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/api/deployments"
+	"github.com/wherry-ml/wherry/api/environments"
 	workspaceapi "github.com/wherry-ml/wherry/api/workspace"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/cicd"
+	"github.com/wherry-ml/wherry/cicd/git"
 	"github.com/wherry-ml/wherry/cluster"
 	"github.com/wherry-ml/wherry/notebook"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store/catalog"
 	"github.com/wherry-ml/wherry/store/compute"
+	gitstore "github.com/wherry-ml/wherry/store/git"
 	"github.com/wherry-ml/wherry/store/jobs"
 	"github.com/wherry-ml/wherry/store/mlflow"
 	"github.com/wherry-ml/wherry/store/notify"
+	graph "github.com/wherry-ml/wherry/store/trace"
 	"github.com/wherry-ml/wherry/trace"
 )
 
@@ -46,8 +51,14 @@ type Config struct {
 	Models    *mlflow.Store
 	Trace     *trace.Service
 	Notices   *notify.Store
+	Graph     *graph.Store // of Trace
 	Workflows *cicd.Service
-	SignIn    *auth.Service
+	Git       *gitstore.Store
+	Hosting   *git.Service
+	// Environments and Deployments are their APIs.
+	Environments *environments.API
+	Deployments  *deployments.Service
+	SignIn       *auth.Service
 	// Issuer is who else signs people in, "" for nobody.
 	Issuer string
 	// Stop is closed when the server stops: live streams end then.
@@ -117,6 +128,9 @@ func (s *Service) Routes() []api.Route {
 	}
 	routes = append(routes, s.computeRoutes()...)
 	routes = append(routes, s.workflowRoutes()...)
+	routes = append(routes, s.repoRoutes()...)
+	routes = append(routes, s.environmentRoutes()...)
+	routes = append(routes, s.driftRoutes()...)
 	for i := range routes {
 		routes[i].Family = s.Family()
 	}
@@ -130,7 +144,16 @@ func (s *Service) Family() api.Family { return api.Family{Name: "pages", Page: s
 type link struct{ Section, Path, Name, Key string }
 
 func (s *Service) links() []link {
-	list := []link{{"jobs", "/jobs", "Jobs", "j"}, {"runs", "/runs", "Runs", "r"}, {"workflows", "/workflows", "Workflows", "o"}, {"models", "/models", "Models", "m"}, {"catalog", "/catalog", "Catalog", "c"}}
+	list := []link{
+		{"jobs", "/jobs", "Jobs", "j"},
+		{"runs", "/runs", "Runs", "r"},
+		{"repos", "/repos", "Repos", "p"},
+		{"workflows", "/workflows", "Workflows", "o"},
+		{"environments", "/environments", "Environments", "e"},
+		{"drift", "/drift", "Drift", "d"},
+		{"models", "/models", "Models", "m"},
+		{"catalog", "/catalog", "Catalog", "c"},
+	}
 	if s.cfg.Clusters != nil {
 		list = append(list, link{"compute", "/compute", "Compute", "k"})
 	}

@@ -16,7 +16,9 @@ import (
 	"testing"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/cli"
 	"github.com/wherry-ml/wherry/client"
+	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/scheduler"
 	"github.com/wherry-ml/wherry/server"
 	"github.com/wherry-ml/wherry/server/servertest"
@@ -24,7 +26,15 @@ import (
 	"github.com/wherry-ml/wherry/store/jobs"
 )
 
-func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
+// TestMain makes this binary wherry when an agent starts a workflow's job by it,
+// or a job a step.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "ci-") {
+		sandbox.Main()
+		os.Exit(cli.Main(os.Args))
+	}
+	os.Exit(servertest.Main(m))
+}
 
 type m = map[string]any
 
@@ -390,7 +400,7 @@ func TestWhoMaySee(t *testing.T) {
 		}
 	}
 	w.http.Transport = nil // signed out
-	for _, path := range []string{"/", "/jobs", fmt.Sprintf("/jobs/%d", job), "/runs", "/workflows", "/models", "/trace?kind=a&id=b", "/mlflow/", "/catalog", "/catalog/workspace/default", "/workspace/Shared/", "/search?q=a"} {
+	for _, path := range []string{"/", "/jobs", fmt.Sprintf("/jobs/%d", job), "/runs", "/workflows", "/repos", "/repos/a", "/repos/a/commits/b", "/environments", "/environments/prod", "/drift", "/drift/1", "/models", "/trace?kind=a&id=b", "/mlflow/", "/catalog", "/catalog/workspace/default", "/workspace/Shared/", "/search?q=a"} {
 		res := w.send("GET", path, nil)
 		if to := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || to != "/login?next="+url.QueryEscape(path) {
 			t.Errorf("%s signed out: %s to %q", path, res.Status, to)

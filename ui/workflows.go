@@ -3,11 +3,8 @@ package ui
 import (
 	"context"
 	"fmt"
-	"html/template"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
@@ -58,14 +55,10 @@ func viewCI(state, conclusion string) stateView {
 // workflowView is a run as its page shows it.
 type workflowView struct {
 	*cicd.Shown
-	Jobs    []jobLog
-	Waiting string // the environment that it waits for
-}
-
-// jobLog is a job with the end of its output.
-type jobLog struct {
-	*workflow.Job
-	Log template.HTML
+	Jobs    []*ciJob
+	DAG     ciDAG
+	Reviews []cicd.Review // that it waits for
+	Tests   []jobTests
 }
 
 // CanRerun: see the API.
@@ -87,48 +80,16 @@ func (s *Service) viewWorkflow(ctx context.Context, id int64) (*workflowView, er
 	if err != nil {
 		return nil, err
 	}
-	v := &workflowView{Shown: shown}
-	for _, j := range shown.Run.Jobs {
-		if j.State == workflow.Waiting && j.Environment != "" && !j.Approved {
-			v.Waiting = j.Environment
-		}
-		l := jobLog{Job: j}
-		if j.State == workflow.Running || j.State == workflow.Completed && j.Conclusion != workflow.Skipped {
-			l.Log = s.jobTail(j)
-		}
-		v.Jobs = append(v.Jobs, l)
+	v := &workflowView{Shown: shown, DAG: layCI(shown), Jobs: s.ciJobs(shown.Run)}
+	for _, name := range shown.Undecided {
+		v.Reviews = append(v.Reviews, cicd.Review{Run: shown.Run, Environment: name})
 	}
-	return v, nil
-}
-
-// maxTail is how much of a job's output a page shows.
-const maxTail = 64 << 10
-
-func (s *Service) jobTail(j *workflow.Job) template.HTML {
-	f, err := s.cfg.Workflows.Log(j)
-	if err != nil {
-		return "" // nothing was written yet
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return ""
-	}
-	from := max(0, info.Size()-maxTail)
-	b, err := io.ReadAll(io.NewSectionReader(f, from, maxTail))
-	if err != nil {
-		return ""
-	}
-	text := string(b)
-	if from > 0 {
-		_, text, _ = strings.Cut(text, "\n")
-		text = "…\n" + text
-	}
-	return ansi(text)
+	v.Tests, err = s.testsOf(ctx, shown)
+	return v, err
 }
 
 func (s *Service) workflowSections(v *workflowView) ([]section, error) {
-	return s.sections("workflow", v, "workflow-head", "workflow-review", "workflow-jobs", "workflow-facts")
+	return s.sections("workflow", v, "workflow-head", "workflow-review", "workflow-dag", "workflow-tests", "workflow-jobs", "workflow-facts")
 }
 
 func (s *Service) workflowRun(w http.ResponseWriter, r *http.Request) error {
@@ -172,11 +133,13 @@ func (s *Service) actWorkflow(do func(context.Context, int64) error) api.Handler
 		if err != nil {
 			return err
 		}
+		if _, err := form(w, r); err != nil {
+			return err
+		}
 		if err := do(r.Context(), id); err != nil {
 			return err
 		}
-		http.Redirect(w, r, cicd.Page(id), http.StatusSeeOther)
-		return nil
+		return seeOther(w, r, cicd.Page(id))
 	})
 }
 
@@ -185,12 +148,14 @@ func (s *Service) reviewWorkflow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx := r.Context()
-	if err := s.cfg.Workflows.Review(ctx, id, r.PostFormValue("environment"), r.PostFormValue("decision"), r.PostFormValue("reason")); err != nil {
+	fields, err := form(w, r)
+	if err != nil {
 		return err
 	}
-	http.Redirect(w, r, cicd.Page(id), http.StatusSeeOther)
-	return nil
+	if err := s.cfg.Workflows.Review(r.Context(), id, fields.Get("environment"), fields.Get("decision"), fields.Get("reason")); err != nil {
+		return err
+	}
+	return seeOther(w, r, cicd.Page(id))
 }
 
 // artifactPath is where an artifact is downloaded.

@@ -64,7 +64,7 @@ func TestBrowserWorkflows(t *testing.T) {
 	w.until(`!window.same && document.readyState === "complete"`)
 	w.shows("Waits for an approval of prod", "Tell <everybody> waits for others")
 	w.fits("workflow-waiting")
-	w.eval(`document.getElementById("reason").value = "not on a Friday"`)
+	w.eval(`document.querySelector("[data-reason]").value = "not on a Friday"`)
 	w.follow("Reject")
 	w.shows("rejected the deployment to prod: not on a Friday", "Failed", "Run failed jobs again")
 	w.fits("workflow-failed")
@@ -76,22 +76,48 @@ func TestBrowserWorkflows(t *testing.T) {
 // pushWorkflows pushes one commit with both workflows.
 func pushWorkflows(t *testing.T, srv *servertest.Server) {
 	t.Helper()
-	dir := t.TempDir()
-	folder := filepath.Join(dir, ".github", "workflows")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{"release.yml": deploys, "windows.yml": unreadable} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+	p := newProject(t, srv, "app")
+	p.commit("A <release>", map[string]string{".github/workflows/release.yml": deploys, ".github/workflows/windows.yml": unreadable})
+	p.git("push", "-q", "origin", "HEAD:main")
+}
+
+// project is a working folder whose origin is a repository of the server.
+type project struct {
+	*testing.T
+	dir string
+}
+
+func newProject(t *testing.T, srv *servertest.Server, repo string) *project {
+	t.Helper()
+	p := &project{t, t.TempDir()}
+	p.git("init", "-q", "-b", "main")
+	p.git("remote", "add", "origin", strings.Replace(srv.URL, "://", "://git:"+srv.Token+"@", 1)+"/git/"+repo+".git")
+	return p
+}
+
+// commit writes files and commits all, as Ada.
+func (p *project) commit(message string, files map[string]string) {
+	p.Helper()
+	for name, text := range files {
+		name = filepath.Join(p.dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			p.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			p.Fatal(err)
 		}
 	}
-	remote := strings.Replace(srv.URL, "://", "://git:"+srv.Token+"@", 1) + "/git/app.git"
-	for _, args := range [][]string{{"init", "-q"}, {"add", "."}, {"-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "-q", "-m", "A <release>"}, {"push", "-q", remote, "HEAD:main"}} {
-		c := exec.CommandContext(t.Context(), "git", args...)
-		c.Dir = dir
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("git %s: %v\n%s", args[0], err, out)
-		}
+	p.git("add", ".")
+	p.git("-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "-q", "-m", message)
+}
+
+func (p *project) git(args ...string) string {
+	p.Helper()
+	c := exec.CommandContext(p.Context(), "git", args...)
+	c.Dir = p.dir
+	out, err := c.CombinedOutput()
+	if err != nil {
+		p.Fatalf("git %s: %v\n%s", args[0], err, out)
 	}
+	return strings.TrimSpace(string(out))
 }

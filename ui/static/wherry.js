@@ -27,6 +27,23 @@ function tell() {
   for (const t of document.querySelectorAll("[data-since]")) t.textContent = span(Date.now() - Number(t.dataset.since));
 }
 
+// named tells elements of a section apart, in its old version and in its new one:
+// by the nearest key, and their place in what has it.
+function named(section, selector) {
+  const names = new Map();
+  for (const e of section.querySelectorAll(selector)) {
+    const keyed = e.closest("[data-key]"), within = keyed && section.contains(keyed) ? keyed : section;
+    names.set((within.dataset.key || "") + " " + [...within.querySelectorAll(selector)].indexOf(e), e);
+  }
+  return names;
+}
+
+// What the reader opens or closes stays so.
+addEventListener("click", e => {
+  const summary = e.target.closest && e.target.closest("summary");
+  if (summary) summary.parentElement.dataset.touched = "1";
+});
+
 // place puts a new version of a section where the old one is. What the reader
 // opened, scrolled to or has the focus on stays so.
 function place({id, version, html}) {
@@ -37,19 +54,22 @@ function place({id, version, html}) {
     document.getElementById("sections").append(old);
   }
   if (old.dataset.version === version) return;
-  const open = [...old.querySelectorAll("details")].map(d => d.open);
-  const scrolled = [...old.querySelectorAll(".scroll, .log")].map(e => [e.scrollLeft, e.scrollTop, e.scrollTop + e.clientHeight > e.scrollHeight - 30]);
+  const open = named(old, "details"), scrolled = new Map();
+  for (const [name, e] of named(old, ".scroll, .log")) scrolled.set(name, [e.scrollLeft, e.scrollTop, e.scrollTop + e.clientHeight > e.scrollHeight - 30]);
   const focused = old.contains(document.activeElement) && document.activeElement;
   const focusable = "a, button, summary, input";
   const at = focused ? [...old.querySelectorAll(focusable)].indexOf(focused) : -1;
   old.innerHTML = html;
   old.dataset.version = version;
-  old.querySelectorAll("details").forEach((d, i) => { if (i < open.length) d.open = open[i]; });
-  old.querySelectorAll(".scroll, .log").forEach((e, i) => {
-    const [left, top, end] = scrolled[i] || [0, 0, true];
+  for (const [name, d] of named(old, "details")) {
+    const was = open.get(name);
+    if (was && was.dataset.touched) [d.open, d.dataset.touched] = [was.open, "1"];
+  }
+  for (const [name, e] of named(old, ".scroll, .log")) {
+    const [left, top, end] = scrolled.get(name) || [0, 0, true];
     e.scrollLeft = left;
     e.scrollTop = end ? e.scrollHeight : top;
-  });
+  }
   if (at >= 0) old.querySelectorAll(focusable)[at]?.focus({preventScroll: true});
 }
 
@@ -89,4 +109,8 @@ addEventListener("keydown", e => {
 tell();
 setInterval(tell, 1000);
 for (const e of document.querySelectorAll("pre.follow")) e.scrollTop = e.scrollHeight;
+for (const e of document.querySelectorAll(".dag [aria-current]")) { // the middle of a graph is seen first
+  const box = e.closest(".scroll"), at = e.getBoundingClientRect(), frame = box.getBoundingClientRect();
+  box.scrollLeft += at.left + at.width / 2 - frame.left - frame.width / 2;
+}
 if (document.body.dataset.live) follow(document.body.dataset.live);
