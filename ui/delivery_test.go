@@ -353,9 +353,11 @@ func TestDeliveryPagesAreSmall(t *testing.T) {
 	for i := range 20 {
 		w.call("PUT", fmt.Sprintf("/api/wherry/environments/e%d", i), m{"name": fmt.Sprintf("e%d", i), "reviewers": []string{"admins"}}, nil)
 	}
+	run := w.manyVersions(300)
+	w.page("/trace?kind=mlflow_run&direction=forward&id="+run, "There is more", "Only the nearest are here")
 	w.page("/repos/otters", "Older commits", "topic/12", "more branches and tags")
 	w.page("/repos/otters?ref=main&skip=30", "Change 9:")
-	for _, path := range []string{"/repos", "/repos/otters", "/repos/otters/commits/main", "/environments", "/environments/e1", "/drift", "/"} {
+	for _, path := range []string{"/repos", "/repos/otters", "/repos/otters/commits/main", "/environments", "/environments/e1", "/drift", "/", "/trace?kind=mlflow_run&direction=forward&id=" + run} {
 		best := time.Hour
 		for range 10 {
 			start := time.Now()
@@ -370,4 +372,27 @@ func TestDeliveryPagesAreSmall(t *testing.T) {
 			t.Errorf("%s takes %v", path, best)
 		}
 	}
+}
+
+// manyVersions registers a model n times from one run, whose id it returns.
+func (w *site) manyVersions(n int) string {
+	w.Helper()
+	const api = "/api/2.0/mlflow/"
+	var e struct {
+		ID string `json:"experiment_id"`
+	}
+	w.call("POST", api+"experiments/create", m{"name": "/Shared/e"}, &e)
+	var run struct {
+		Run struct {
+			Info struct {
+				ID string `json:"run_id"`
+			}
+		}
+	}
+	w.call("POST", api+"runs/create", m{"experiment_id": e.ID}, &run)
+	w.call("POST", api+"registered-models/create", m{"name": "otters"}, nil)
+	for range n {
+		w.call("POST", api+"model-versions/create", m{"name": "otters", "source": "mlflow-artifacts:/x", "run_id": run.Run.Info.ID}, nil)
+	}
+	return run.Run.Info.ID
 }
