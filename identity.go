@@ -45,9 +45,9 @@ type Identity struct {
 	// Account says that the caller signed in for the account, not for one
 	// workspace: any of its workspaces is open to it.
 	Account bool
-	// CIRun names the job of a workflow that the call says it is part of, as
-	// run/attempt/job; "" outside of workflows. It is a claim: what rests on it
-	// checks that the run is known.
+	// CIRun names the job of a workflow that the call comes from, as
+	// run/attempt/job; "" outside of workflows. The job's token says so, or else a
+	// proof that only the steps of the job have, while it runs.
 	CIRun string
 	// BaseURL is scheme://host of the request, without a slash at the end:
 	// links and artifact locations are rendered from it and never stored.
@@ -57,8 +57,9 @@ type Identity struct {
 	UserAgent string
 }
 
-// CIRunHeader carries Identity.CIRun; wherry's commands set it from CIRunEnv,
-// which the steps of a workflow have.
+// CIRunHeader says that a call comes from a workflow's job, whoever's token it
+// has: its value is a proof. Wherry's commands set it from CIRunEnv, which the
+// steps of the job have.
 const (
 	CIRunHeader = "X-Wherry-Ci-Run"
 	CIRunEnv    = "WHERRY_CI_RUN"

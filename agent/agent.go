@@ -145,7 +145,7 @@ func (a *Agent) listen(ctx context.Context, ready *os.File) error {
 	}
 	a.mu.Lock()
 	for _, t := range a.tasks {
-		t.Cancel()
+		t.Kill()
 	}
 	a.mu.Unlock()
 	a.work.Wait()

@@ -63,6 +63,10 @@ type Mux struct {
 	// workspace that is not the first: it may do there what admins may, but for
 	// what is of the whole installation. Set it before serving.
 	Manages func(ctx context.Context, p wherry.Principal, workspace int64) (bool, error)
+	// CIRun, if set, names the job of a workflow that a call comes from, by the
+	// attempt that its token is of (0 for none) or by its proof. Set it before
+	// serving.
+	CIRun func(ctx context.Context, taskRun int64, proof string) (string, error)
 }
 
 // Authenticator finds out who calls. It returns the zero Identity and no
@@ -206,7 +210,11 @@ func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Iden
 		}
 	}
 	id.BaseURL, id.UserAgent = base.BaseURL, base.UserAgent
-	id.CIRun = r.Header.Get(wherry.CIRunHeader)
+	if proof := r.Header.Get(wherry.CIRunHeader); proof != "" && e.mux.CIRun != nil {
+		if id.CIRun, err = e.mux.CIRun(r.Context(), id.RunID, proof); err != nil {
+			return base, err
+		}
+	}
 	id.Deployment = wherry.IdentityFrom(r.Context()).Deployment // a call within the server
 	asAdmin := id.Admin || id.ForAdmin && e.Permission != Admin
 	if !asAdmin && e.Permission != SignedIn && e.Permission != Own {

@@ -1,10 +1,16 @@
 package cicd_test
 
 import (
+	"archive/tar"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/wherry-ml/wherry/client"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
@@ -128,4 +134,73 @@ func TestWorkflowRun(t *testing.T) {
 	s.ended(s.begun("app", "first", "push").ID, workflow.Success)
 	r := s.ended(s.begun("app", "second", "workflow_run").ID, workflow.Success)
 	s.says(r.ID, "a", "success main refs/heads/main")
+}
+
+// TestProof: a deployment names the job that made it, whoever it signed in as;
+// what others say of themselves is not believed, nor a proof whose job has ended.
+func TestProof(t *testing.T) {
+	s := newSite(t, nil)
+	dir := s.repo("app", "")
+	s.call("PUT", "/api/wherry/ci/values", map[string]any{"repo": "app", "name": "ADMIN", "value": s.Token, "secret": true}, nil)
+	const root = "/Workspace/Users/admin@localhost/"
+	body := func(name string) string {
+		at := root + name
+		return fmt.Sprintf(`{"bundle": %q, "target": "dev", "root_path": %q, "file_path": %q, "artifact_path": %q, "state_path": %q}`, name, at, at+"/files", at+"/artifacts", at+"/state")
+	}
+	deploy := func(name, proof string) string {
+		return `curl -sf -o /dev/null -H "Authorization: Bearer ${{ secrets.ADMIN }}" -H 'Content-Type: application/json' -H "X-Wherry-Ci-Run: ` + proof + `" -d '` + body(name) + `' "$GITHUB_SERVER_URL/api/wherry/deployments/deploy"`
+	}
+	s.push(dir, "deploy.yml", job("deploy", "push",
+		deploy("honest", "$WHERRY_CI_RUN"), deploy("liar", "$GITHUB_RUN_ID/1/a"), deploy("forger", "${WHERRY_CI_RUN%????}AAAA"),
+		`echo "shown: $WHERRY_CI_RUN"; echo "$WHERRY_CI_RUN" > proof.txt`)+"      - {uses: actions/upload-artifact@v4, with: {name: proof, path: proof.txt}}\n")
+	r := s.ended(s.begun("app", "deploy", "push").ID, workflow.Success)
+	s.says(r.ID, "a", "shown: ***\n")
+	proof := s.artifact(r.ID, "proof", "proof.txt")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/api/wherry/deployments/deploy", strings.NewReader(body("late")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.Token)
+	req.Header.Set("X-Wherry-Ci-Run", strings.TrimSpace(proof))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil || res.Body.Close() != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%v %v", res, err)
+	}
+	for name, n := range map[string]int{"honest": 1, "liar": 0, "forger": 0, "late": 0} {
+		said := fmt.Sprintf(`%%"ci_run":"%d/1/a"%%`, r.ID)
+		if got := s.count(`SELECT count(*) FROM event WHERE kind = 'deployment.completed' AND payload LIKE $1 AND payload LIKE $2`, `%"bundle":"`+name+`"%`, said); got != n {
+			t.Errorf("%d deployments of %s name the job, want %d", got, name, n)
+		}
+		if got := s.count(`SELECT count(*) FROM event WHERE kind = 'deployment.completed' AND payload LIKE $1`, `%"bundle":"`+name+`"%`); got != 1 {
+			t.Errorf("%d deployments of %s", got, name)
+		}
+	}
+}
+
+// artifact reads one file of an artifact.
+func (s *site) artifact(run int64, name, file string) string {
+	s.Helper()
+	res, err := client.New(s.URL, s.Token).Send(s.Context(), http.MethodGet, fmt.Sprintf("/api/wherry/ci/runs/%d/artifacts/%s", run, name), nil, -1)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer res.Body.Close()
+	z, err := zstd.NewReader(res.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer z.Close()
+	for t := tar.NewReader(z); ; {
+		h, err := t.Next()
+		if err != nil {
+			s.Fatalf("%s of %s: %v", file, name, err)
+		}
+		if h.Name == file {
+			b, err := io.ReadAll(t)
+			if err != nil {
+				s.Fatal(err)
+			}
+			return string(b)
+		}
+	}
 }

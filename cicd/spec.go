@@ -46,7 +46,7 @@ func (s *Service) Input(ctx context.Context, jobID int64, token string) (json.Ra
 
 // environ is for the steps beside what the run says of itself.
 func (s *Service) environ(r *cicd.Record, w *workflow.Workflow, j *workflow.Job, token string) map[string]string {
-	env := map[string]string{wherry.CIRunEnv: fmt.Sprintf("%d/%d/%s", r.ID, r.Attempt, j.Name), "ACTIONS_RUNTIME_TOKEN": token}
+	env := map[string]string{wherry.CIRunEnv: s.proof(j.ID), "ACTIONS_RUNTIME_TOKEN": token}
 	if w.Permissions(j.Key)["id-token"] == "write" && !r.Fork {
 		env["ACTIONS_ID_TOKEN_REQUEST_URL"] = s.cfg.URL + "/api/wherry/ci/id-token?api-version=2.0"
 		env["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] = token

@@ -21,7 +21,7 @@ func ciActionCommand() *cobra.Command {
 			case "terraform":
 				code, err = action.Terraform(cmd.Context(), tools, args[1:], os.Stdout, os.Stderr)
 			case "pipe":
-				code, err = action.Pipe(cmd.Context(), args[1:], os.Stdout)
+				code, err = action.Pipe(args[1:], os.Stdout)
 			default:
 				err = action.Main(cmd.Context(), args[0], tools, os.Stdout)
 			}
@@ -40,9 +40,9 @@ func ciActionCommand() *cobra.Command {
 func ciJobCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "ci-job", Short: "Run one job of a workflow", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			events := os.NewFile(3, "events")
-			code := runner.Main(os.Stdin, os.Stdout, events)
+			code := runner.Main(cmd.Context(), os.Stdin, os.Stdout, events)
 			if code != 0 {
 				return &ExitError{Code: code}
 			}

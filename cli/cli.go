@@ -37,6 +37,7 @@ func Main(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the second ends us at once
 	if filepath.Base(args[0]) == "databricks" {
 		return databricksMain(ctx, args[1:])
 	}

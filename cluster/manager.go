@@ -68,6 +68,8 @@ type Config struct {
 	// CI returns the input of the process that runs a workflow's job, which holds
 	// the token that the job calls us with; nil where there are no workflows.
 	CI func(ctx context.Context, jobID int64, token string) (json.RawMessage, error)
+	// CIGrace is how long such a process may take to end once it is cancelled.
+	CIGrace time.Duration
 	// Keep is what such jobs see of this machine below hidden folders, beside the
 	// runtime: interpreters and other tools.
 	Keep func() []string

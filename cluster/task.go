@@ -47,6 +47,7 @@ func (m *Manager) task(ctx context.Context, r *run) (*protocol.Task, error) {
 		t.Kind, t.PackageName, t.EntryPoint, t.Argv, t.NamedParameters = protocol.Wheel, w.PackageName, w.EntryPoint, w.Parameters, w.NamedParameters
 	case settings.CI != nil && m.cfg.CI != nil:
 		t.Kind, t.Argv = protocol.Command, []string{protocol.InsideProgram, "ci-job"}
+		t.GraceMillis = m.cfg.CIGrace.Milliseconds()
 		return t, nil
 	default:
 		err = wherry.NotImplemented("a task of type " + strings.Join(settings.Kinds, ", "))

@@ -332,7 +332,7 @@ func (b *builder) manages(ctx context.Context, p wherry.Principal, workspace int
 func (b *builder) serve(ctx context.Context) error {
 	b.add(nil, api.OpenAPI(b.routes))
 	mux := api.NewMux(b.signIn, b.routes...)
-	mux.Workspace, mux.Manages = b.signIn.WorkspaceAt, b.manages
+	mux.Workspace, mux.Manages, mux.CIRun = b.signIn.WorkspaceAt, b.manages, b.ci.JobOf
 	b.sys.table = mux
 	if err := b.deployAPI.Start(ctx, mux); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/compute"
 	"github.com/wherry-ml/wherry/store/jobs"
+	"github.com/wherry-ml/wherry/workflow/runner"
 )
 
 // insideCA is where sandboxes see the trust stores of egress.Directory.
@@ -59,7 +61,7 @@ func newCompute(cfg Config, db *store.DB, epoch int64, info Info, runs *jobs.Sto
 	}
 	return cluster.New(cluster.Config{
 		State: cfg.State, Store: compute.New(db), Runs: runs, Trees: trees, Epoch: epoch, URL: info.URL,
-		CI: ci.input, Keep: ci.keep,
+		CI: ci.input, CIGrace: cmp.Or(cfg.CIGrace, runner.Grace), Keep: ci.keep,
 		Serve:      proxy.Serve,
 		Secret:     files.Secret,
 		Listen:     []string{"127.0.0.1:443", strings.TrimPrefix(info.ProxyURL, "http://")},

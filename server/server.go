@@ -50,6 +50,9 @@ type Config struct {
 	// KeepTriggers leaves pushes in the queue, and starts no workflow: for tests of
 	// what makes them.
 	KeepTriggers bool
+	// CIGrace is how long a workflow's job may take to end once it is cancelled or
+	// late; 0 is five minutes, as on GitHub.
+	CIGrace time.Duration
 	// Plain asks for boxes without namespaces: for tests.
 	Plain bool
 	Ready func(Info)

@@ -49,6 +49,7 @@ type Task struct {
 	mu       sync.Mutex
 	control  *net.UnixConn
 	canceled bool
+	grace    *time.Timer // kills a task that was told to end; nil before
 }
 
 // New returns a task that does not run yet.
@@ -57,12 +58,34 @@ func New(s Spec) *Task { return &Task{spec: s} }
 // Spool returns where its output goes.
 func (t *Task) Spool() *Spool { return t.spec.Spool }
 
-// Cancel kills the task with all its descendants; its result is then CANCELED,
-// if it had not said another before.
+// Cancel ends the task: one that has a grace is interrupted, and killed if it
+// goes on after that. Its result is then CANCELED, if it had not said another
+// before.
 func (t *Task) Cancel() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	grace := time.Duration(t.spec.Task.GraceMillis) * time.Millisecond
+	switch {
+	case t.grace != nil: // it knows
+	case grace > 0 && t.control != nil && !t.canceled:
+		_, _ = t.control.Write([]byte(`{"op":"interrupt"}`))
+		t.grace = time.AfterFunc(grace, t.Kill)
+	default:
+		t.kill()
+	}
 	t.canceled = true
+}
+
+// Kill is Cancel without a grace: the task ends at once, with all its
+// descendants.
+func (t *Task) Kill() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.canceled = true
+	t.kill()
+}
+
+func (t *Task) kill() {
 	if t.control != nil {
 		_, _ = t.control.Write([]byte(`{"op":"kill"}`))
 	}
@@ -71,6 +94,16 @@ func (t *Task) Cancel() {
 func (t *Task) isCanceled() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.canceled
+}
+
+// ended tells whether the task was canceled before it ended.
+func (t *Task) ended() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.grace != nil {
+		t.grace.Stop()
+	}
 	return t.canceled
 }
 
@@ -114,7 +147,7 @@ func (t *Task) Run(ctx context.Context, z *Zygote) error {
 		}
 		cancel()
 	}
-	end.canceled = t.isCanceled()
+	end.canceled = t.ended()
 	return t.spec.Spool.End(decide(sum, end))
 }
 

@@ -31,7 +31,7 @@ const (
 	Run       = "run"       // Task: start it; does nothing if the agent knows its run id
 	Attach    = "attach"    // RunID, Offsets: stream the task from these offsets
 	Ack       = "ack"       // RunID, Offsets: all of it is durable; the spool goes if these are its final offsets
-	Cancel    = "cancel"    // RunID: kill the task and all its descendants
+	Cancel    = "cancel"    // RunID: kill the task and all its descendants, after its grace
 	Listeners = "listeners" // asks for the box's listening sockets; the answer carries Names and as many files
 	Hosts     = "hosts"     // Hosts: names that lead to the server inside of the box; the answer is the same, once they do
 	End       = "end"       // end the agent if it has nothing to do; with Force, in any case

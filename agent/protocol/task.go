@@ -35,6 +35,9 @@ type Task struct {
 	Source json.RawMessage `json:"source,omitempty"`
 	// Argv are the parameters of a script or the positional ones of a wheel.
 	Argv []string `json:"argv,omitempty"`
+	// GraceMillis is how long a command may go on after it was told to end: a
+	// cancel interrupts it first.
+	GraceMillis int64 `json:"grace_ms,omitempty"`
 	// Input is for the standard input of a command. It may hold secrets.
 	Input           json.RawMessage   `json:"input,omitempty"`
 	PackageName     string            `json:"package_name,omitempty"`

@@ -99,7 +99,9 @@ func Terraform(ctx context.Context, tools string, args []string, out, errs io.Wr
 		}
 	}
 	var stdout, stderr bytes.Buffer
-	code, err = e.Run(ctx, io.MultiWriter(out, &stdout), io.MultiWriter(errs, &stderr), append(global, args...)...)
+	// Who ends the step interrupts the engine too, which needs time to give up its
+	// lock.
+	code, err = e.Run(context.WithoutCancel(ctx), io.MultiWriter(out, &stdout), io.MultiWriter(errs, &stderr), append(global, args...)...)
 	if err == nil && code == 0 && digest != "" {
 		err = c.report(ctx, e, digest, global)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,14 +19,17 @@ const drain = 500 * time.Millisecond
 
 // Pipe runs a step's shell as GitHub does: with nothing to read, and with
 // pipes in the place of the terminal that the engine gives it. What runs on in
-// the background does not hold the step up. It returns the exit code.
-func Pipe(ctx context.Context, argv []string, out io.Writer) (code int, err error) {
+// the background does not hold the step up. A signal that ends the step is the
+// shell's to take, which gets it too: as long as it runs, we do. It returns the
+// exit code.
+func Pipe(argv []string, out io.Writer) (code int, err error) {
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
 	r, w, err := os.Pipe()
 	if err != nil {
 		return 1, err
 	}
 	defer r.Close()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd := exec.CommandContext(context.Background(), argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "ACT=") }) // it is not there on GitHub
 	err = cmd.Start()

@@ -191,7 +191,7 @@ func (p *play) execute(ctx context.Context, j *workflow.Job, needs map[string]ru
 	cmd.ExtraFiles = []*os.File{eventsWrite}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = grace
+	cmd.WaitDelay = runner.Grace + settle
 	err = cmd.Start()
 	_, _ = outWrite.Close(), eventsWrite.Close()
 	if err != nil {
@@ -203,8 +203,9 @@ func (p *play) execute(ctx context.Context, j *workflow.Job, needs map[string]ru
 	return conclude(ctx, j, last, err)
 }
 
-// grace is how long a job may take to end once it is told to.
-const grace = 15 * time.Second
+// settle is how long a job's process may take to say how it ended, once its time
+// to end is over.
+const settle = 15 * time.Second
 
 // follow passes on what the process writes until it has closed both pipes: the
 // events between the lines where they happened.

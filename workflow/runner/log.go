@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
@@ -29,15 +31,19 @@ type logger struct {
 	// pending began, and has not shown itself: the engine prepares and tidies up
 	// each action, and mostly does nothing.
 	pending *workflow.Step
+	// canceled tells whether the job was cancelled, and interrupt ends its steps.
+	canceled  context.Context
+	interrupt *interrupter
 }
 
-func newLogger(out, events io.Writer, s *Spec) *logger {
-	l := &logger{out: out, events: events, open: map[string]*workflow.Step{}}
+func newLogger(canceled context.Context, out, events io.Writer, s *Spec) *logger {
+	l := &logger{out: out, events: events, open: map[string]*workflow.Step{}, canceled: canceled, interrupt: &interrupter{}}
 	for _, v := range s.Secrets {
 		l.addMask(v)
 	}
 	l.addMask(s.Tools.Token)
 	l.addMask(s.Env["ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
+	l.addMask(s.Env[wherry.CIRunEnv])
 	return l
 }
 
@@ -63,6 +69,7 @@ func (l *logger) WithJobLogger() *logrus.Logger {
 	g := logrus.New()
 	g.SetOutput(io.Discard) // Format has written it
 	g.SetFormatter(l)
+	g.AddHook(l.interrupt)
 	g.SetLevel(logrus.DebugLevel) // skipped steps are told of there
 	return g
 }
@@ -200,6 +207,9 @@ func (l *logger) ended(e *logrus.Entry, id, result string) {
 		return
 	}
 	l.show()
+	if result == workflow.Failure && l.canceled.Err() != nil {
+		result = workflow.Cancelled
+	}
 	s.State, s.Conclusion, s.EndedAt, s.End = workflow.Completed, result, time.Now().UnixMilli(), l.offset
 	if result == workflow.Failure && l.failed == "" {
 		l.failed = "the step failed: " + s.Name

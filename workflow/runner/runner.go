@@ -13,10 +13,9 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
+	"time"
 
 	"github.com/nektos/act/pkg/common"
 	"github.com/nektos/act/pkg/model"
@@ -87,10 +86,16 @@ type Event struct {
 	Message        string            `json:"message,omitempty"`
 }
 
+// Grace is how long a job that is cancelled, or late, may take to end: its steps
+// with always() and cancelled() run yet.
+const Grace = 5 * time.Minute
+
 // Main runs the job of the spec that in holds. The steps' output goes to out,
 // Events to events. It returns the process's exit code: 0 for success, 1 for a
 // job that failed or could not run.
-func Main(in io.Reader, out, events io.Writer) int {
+// Once canceled is done, the steps that run are ended, those whose condition asks
+// for it run yet, and after Grace all is ended.
+func Main(canceled context.Context, in io.Reader, out, events io.Writer) int {
 	var s Spec
 	if err := json.NewDecoder(in).Decode(&s); err != nil {
 		fmt.Fprintln(out, "Error: the job can not be read:", err)
@@ -100,16 +105,15 @@ func Main(in io.Reader, out, events io.Writer) int {
 		fmt.Fprintln(out, "Error:", err)
 		return 1
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.WithoutCancel(canceled))
 	defer stop()
-	canceled, cancel := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer cancel()
+	defer context.AfterFunc(canceled, func() { time.AfterFunc(Grace, stop) })()
 	s.Run.ServerURL = s.ServerURL
-	l := newLogger(out, events, &s)
+	l := newLogger(canceled, out, events, &s)
 	l.event(Event{Type: "started"})
 	last := s.run(common.WithJobCancelContext(ctx, canceled), l)
-	if canceled.Err() != nil && last.Conclusion != workflow.Success {
-		last.Conclusion = workflow.Cancelled
+	if canceled.Err() != nil {
+		last.Conclusion, last.Message = workflow.Cancelled, ""
 	}
 	last.Type = "job"
 	l.event(last)
