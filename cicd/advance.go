@@ -87,7 +87,7 @@ func (s *Service) advance(ctx context.Context, r *cicd.Record, open []*cicd.Reco
 			}
 		}
 	}
-	for _, j := range r.Startable(w) {
+	for _, j := range r.Startable() {
 		if j.ID == 0 {
 			continue // it is stored first, then started
 		}

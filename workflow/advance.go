@@ -25,7 +25,7 @@ func (r *Run) Advance(w *Workflow, now int64) error {
 	if err != nil {
 		return err
 	}
-	r.stop(w, now)
+	r.stop(now)
 	for changed := true; changed; {
 		changed = false
 		r.results(m, w)
@@ -52,12 +52,12 @@ func (r *Run) legs(key string) (legs []*Job) {
 }
 
 // stop ends what a cancelled run, or a matrix with fail-fast, need not do.
-func (r *Run) stop(w *Workflow, now int64) {
+func (r *Run) stop(now int64) {
 	for _, j := range r.Jobs {
 		if j.State == Completed || j.Stop {
 			continue
 		}
-		if (!r.Cancel || j.Always) && !r.failedFast(w, j) {
+		if (!r.Cancel || j.Always) && !r.failedFast(j) {
 			continue
 		}
 		if j.State == Running {
@@ -68,9 +68,8 @@ func (r *Run) stop(w *Workflow, now int64) {
 	}
 }
 
-func (r *Run) failedFast(w *Workflow, j *Job) bool {
-	s := w.job(j.Key).Strategy
-	if s == nil || s.Matrix == nil || s.FailFast != nil && s.FailFast.Expression == nil && !s.FailFast.Value {
+func (r *Run) failedFast(j *Job) bool {
+	if !j.FailFast {
 		return false
 	}
 	return slices.ContainsFunc(r.legs(j.Key), func(leg *Job) bool {
@@ -168,7 +167,7 @@ func (r *Run) expand(w *Workflow, m *model.Workflow, key string, now int64) {
 		return
 	}
 	for i, combination := range combinations {
-		leg := &Job{Key: key, Name: w.JobName(key), Index: i, State: Queued, Always: r.Cancel}
+		leg := &Job{Key: key, Name: w.JobName(key), Index: i, Total: len(combinations), State: Queued, Always: r.Cancel}
 		if len(combination) > 0 {
 			leg.Matrix = combination
 		}
@@ -209,7 +208,7 @@ func matrix(ev evaluator, job *model.Job) (legs []map[string]any, err error) {
 	case len(legs) > maxLegs:
 		return nil, fmt.Errorf("strategy.matrix has %d combinations, and at most %d are run", len(legs), maxLegs)
 	}
-	slices.SortFunc(legs, func(a, b map[string]any) int { return strings.Compare(suffix(a), suffix(b)) })
+	inOrder(legs, job)
 	return legs, nil
 }
 
@@ -240,7 +239,11 @@ func sortedKeys(m map[string]any) []string {
 
 // describe fills in what a job says of itself by expressions.
 func (r *Run) describe(w *Workflow, m *model.Workflow, leg *Job) (err error) {
-	ev, job := r.evaluator(m, leg.Key, leg.Matrix), w.job(leg.Key)
+	job := w.job(leg.Key)
+	if err := r.evaluator(m, leg.Key, leg).strategy(job.Strategy, leg); err != nil {
+		return err
+	}
+	ev := r.evaluator(m, leg.Key, leg)
 	set := func(into *string, s *actionlint.String) {
 		if s != nil && err == nil {
 			*into, err = ev.text(s.Value)
@@ -311,7 +314,7 @@ func (e evaluator) flag(b *actionlint.Bool, before error) (bool, error) {
 }
 
 // Startable lists the queued jobs that may start now.
-func (r *Run) Startable(w *Workflow) (jobs []*Job) {
+func (r *Run) Startable() (jobs []*Job) {
 	running := map[string]int{}
 	for _, j := range r.Jobs {
 		if j.State == Running {
@@ -322,7 +325,7 @@ func (r *Run) Startable(w *Workflow) (jobs []*Job) {
 		if j.State != Queued {
 			continue
 		}
-		if s := w.job(j.Key).Strategy; s != nil && s.MaxParallel != nil && s.MaxParallel.Value > 0 && running[j.Key] >= s.MaxParallel.Value {
+		if j.MaxParallel > 0 && running[j.Key] >= j.MaxParallel {
 			continue
 		}
 		running[j.Key]++

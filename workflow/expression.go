@@ -18,8 +18,8 @@ type evaluator struct {
 	interpreter exprparser.Interpreter
 }
 
-// evaluator of a job of a run; matrix is nil before its expansion.
-func (r *Run) evaluator(m *model.Workflow, key string, matrix map[string]any) evaluator {
+// evaluator of a job of a run; leg is nil before the expansion of its matrix.
+func (r *Run) evaluator(m *model.Workflow, key string, leg *Job) evaluator {
 	needs := map[string]exprparser.Needs{}
 	job := m.Jobs[key]
 	for _, n := range job.Needs() {
@@ -31,13 +31,18 @@ func (r *Run) evaluator(m *model.Workflow, key string, matrix map[string]any) ev
 	for k, v := range r.Event.Inputs {
 		inputs[k] = v
 	}
+	var matrix map[string]any
+	strategy := map[string]any{}
+	if leg != nil {
+		matrix, strategy = leg.Matrix, leg.Strategy()
+	}
 	status := "success"
 	if r.Cancel {
 		status = "cancelled"
 	}
 	return evaluator{exprparser.NewInterpeter(&exprparser.EvaluationEnvironment{
 		Github: r.github(key), Env: map[string]string{}, Job: &model.JobContext{Status: status}, Steps: map[string]*model.StepResult{},
-		Runner: map[string]any{}, Vars: r.Vars, Strategy: map[string]any{}, Matrix: matrix, Needs: needs, Inputs: inputs,
+		Runner: map[string]any{}, Vars: r.Vars, Strategy: strategy, Matrix: matrix, Needs: needs, Inputs: inputs,
 		HashFiles: func([]reflect.Value) (any, error) {
 			return "", fmt.Errorf("hashFiles can not be used before a job has begun")
 		},

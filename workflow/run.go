@@ -62,14 +62,19 @@ type Run struct {
 
 // Job is one job of a run: of a job with a matrix, one of its combinations.
 type Job struct {
-	ID         int64          `json:"id"`
-	Key        string         `json:"key"`  // of the workflow file
-	Name       string         `json:"name"` // with the matrix
-	Index      int            `json:"index"`
-	Matrix     map[string]any `json:"matrix,omitempty"`
-	State      string         `json:"status"`
-	Conclusion string         `json:"conclusion"`
-	Message    string         `json:"message,omitempty"`
+	ID     int64          `json:"id"`
+	Key    string         `json:"key"`  // of the workflow file
+	Name   string         `json:"name"` // with the matrix
+	Index  int            `json:"index"`
+	Matrix map[string]any `json:"matrix,omitempty"`
+	// Total is how many jobs there are of the key, FailFast whether the failure of
+	// one ends the others, MaxParallel how many run at once.
+	Total       int    `json:"total,omitempty"`
+	FailFast    bool   `json:"fail_fast,omitempty"`
+	MaxParallel int    `json:"max_parallel,omitempty"`
+	State       string `json:"status"`
+	Conclusion  string `json:"conclusion"`
+	Message     string `json:"message,omitempty"`
 	// Always: it came to be after the run was cancelled, because its condition
 	// holds then too.
 	Always bool `json:"always,omitempty"`

@@ -147,7 +147,7 @@ func play(t testing.TB, r *workflow.Run, w *workflow.Workflow, do func(*workflow
 				j.State = workflow.Queued
 			}
 		}
-		for _, j := range r.Startable(w) {
+		for _, j := range r.Startable() {
 			j.State = workflow.Running
 			conclusion, outputs, _ := strings.Cut(do(j), " ")
 			j.State, j.Conclusion = workflow.Completed, conclusion
@@ -183,6 +183,11 @@ func TestAdvance(t *testing.T) {
 		{"matrix of an output", "a: {outputs: {list: x}, name: a" + tail + "\n  b: {needs: a, strategy: {matrix: {v: \"${{ fromJSON(needs.a.outputs.list) }}\"}}" + tail, nil, map[string]string{"a": "success", "b (3)": "success", "b (4)": "success", "run": "success"}},
 		{"fail-fast", "a: {strategy: {max-parallel: 1, matrix: {v: [1, 2]}}" + tail, []string{"a (1)"}, map[string]string{"a (1)": "failure", "a (2)": "cancelled", "run": "failure"}},
 		{"no fail-fast", "a: {strategy: {fail-fast: false, max-parallel: 1, matrix: {v: [1, 2]}}" + tail, []string{"a (1)"}, map[string]string{"a (1)": "failure", "a (2)": "success", "run": "failure"}},
+		{"fail-fast by expression", "a: {strategy: {fail-fast: \"${{ github.ref != 'refs/heads/main' }}\", max-parallel: \"${{ fromJSON('1') }}\", matrix: {v: [1, 2]}}" + tail, []string{"a (1)"}, map[string]string{"a (1)": "failure", "a (2)": "success", "run": "failure"}},
+		{
+			"the order of a matrix", "a: {name: \"${{ strategy.job-index }} of ${{ strategy.job-total }}, ${{ strategy.max-parallel }} ${{ strategy.fail-fast }}: ${{ matrix.v }}${{ matrix.w }}\", strategy: {matrix: {v: [z, a], w: [2, 1], exclude: [{v: a, w: 2}], include: [{v: b}]}}" + tail, nil,
+			map[string]string{"0 of 4, 4 true: z2": "success", "1 of 4, 4 true: z1": "success", "2 of 4, 4 true: a1": "success", "3 of 4, 4 true: b": "success", "run": "success"},
+		},
 		{"environment", "a: {environment: prod" + tail, nil, map[string]string{"a": "success", "run": "success"}},
 		{"runner by expression", "a: {strategy: {matrix: {os: [windows-latest]}}, runs-on: '${{ matrix.os }}', steps: [{run: 'true'}]}", nil, map[string]string{"a (windows-latest)": "failure", "run": "failure"}},
 	} {

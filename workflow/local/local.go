@@ -76,7 +76,7 @@ func Run(ctx context.Context, w *workflow.Workflow, event workflow.Event, o Opti
 				j.State, j.Conclusion = workflow.Completed, workflow.Skipped
 			}
 		}
-		for _, j := range r.Startable(w) {
+		for _, j := range r.Startable() {
 			if running >= max(1, o.Jobs) {
 				break
 			}

@@ -6,6 +6,7 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -192,7 +193,11 @@ func (s *Spec) prepare() (*model.Workflow, error) {
 	if err := os.WriteFile(s.event(), s.payload(), 0o644); err != nil {
 		return nil, err
 	}
-	m, err := model.ReadWorkflow(strings.NewReader(string(s.Text)), false)
+	text, err := withStrategy(s.Text, s.Job.Key, s.Job.Strategy())
+	if err != nil {
+		return nil, err
+	}
+	m, err := model.ReadWorkflow(bytes.NewReader(text), false)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,99 @@
+package runner
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// The engine knows two of the strategy context's four values, and takes them
+// from a matrix that is not the whole one here: the context is written into the
+// job's expressions.
+
+var strategyName = regexp.MustCompile(`'(?:[^']|'')*'|[\w.-]*strategy[\w.-]*`)
+
+// withStrategy returns the workflow's text with the strategy context of one job
+// written out; as it is, if the job has no use for it.
+func withStrategy(text []byte, key string, context map[string]any) ([]byte, error) {
+	if !strings.Contains(string(text), "strategy") {
+		return text, nil
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil || len(doc.Content) == 0 {
+		return text, err
+	}
+	value, err := json.Marshal(context)
+	if err != nil {
+		return nil, err
+	}
+	w := &strategyWriter{value: "fromJSON('" + string(value) + "')"}
+	w.walk(child(child(doc.Content[0], "jobs"), key), false)
+	if !w.changed {
+		return text, nil
+	}
+	return yaml.Marshal(&doc)
+}
+
+func child(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; n != nil && n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+type strategyWriter struct {
+	value   string
+	changed bool
+}
+
+// walk rewrites all strings below n; bare says that n is an expression without
+// its braces, as if: has them.
+func (w *strategyWriter) walk(n *yaml.Node, bare bool) {
+	switch {
+	case n == nil || n.Kind == yaml.AliasNode: // its anchor is in the job, or in none
+	case n.Kind == yaml.ScalarNode:
+		if text := w.text(n.Value, bare); text != n.Value {
+			n.Value, w.changed = text, true
+		}
+	default:
+		for i, c := range n.Content {
+			w.walk(c, n.Kind == yaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == "if")
+		}
+	}
+}
+
+func (w *strategyWriter) text(s string, bare bool) string {
+	if bare && !strings.Contains(s, "${{") {
+		return w.expression(s)
+	}
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(s, "${{")
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		inner, after, ok := strings.Cut(rest, "}}")
+		if !ok {
+			return b.String() + "${{" + rest
+		}
+		b.WriteString("${{" + w.expression(inner) + "}}")
+		s = after
+	}
+}
+
+// expression puts the value in the place of the name, not where it is text or
+// the property of something else.
+func (w *strategyWriter) expression(s string) string {
+	return strategyName.ReplaceAllStringFunc(s, func(found string) string {
+		rest, ok := strings.CutPrefix(found, "strategy")
+		if !ok || rest != "" && rest[0] != '.' {
+			return found
+		}
+		return w.value + rest
+	})
+}
