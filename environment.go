@@ -23,7 +23,8 @@ type Environment struct {
 	Reviewers []string `json:"reviewers,omitempty"`
 	// PreventSelfReview takes the one who started a workflow from its reviewers.
 	PreventSelfReview bool `json:"prevent_self_review,omitempty"`
-	// WaitMinutes is how long a job waits after all else lets it begin.
+	// WaitMinutes is how long a job waits from when it would else begin, or ask its
+	// reviewers.
 	WaitMinutes int `json:"wait_minutes,omitempty"`
 	// Branches are patterns of the refs whose workflows may deploy here
 	// (refs/heads/main, refs/tags/v*); without refs/ it is a branch. Empty: all.

@@ -47,6 +47,8 @@ type Config struct {
 	Tools func() action.Tools
 	// Index is the address of a package index for pip, "" for the machine's own.
 	Index string
+	// Retention is how long artifacts and caches are kept.
+	Retention Retention
 }
 
 // Service runs workflows.
@@ -58,6 +60,9 @@ type Service struct {
 
 	mu     sync.Mutex
 	parsed map[string]*workflow.Workflow // by digest of the files and path
+
+	storing  sync.Mutex
+	arriving map[string]int // uploads by digest whose rows are not written yet
 }
 
 // botName is the user name of whom jobs run as: they may reach their own
@@ -66,7 +71,8 @@ const botName = "github-actions[bot]"
 
 // New returns the service; Start makes it ready.
 func New(cfg Config) *Service {
-	return &Service{cfg: cfg, parsed: map[string]*workflow.Workflow{}}
+	cfg.Retention = cfg.Retention.orDefaults()
+	return &Service{cfg: cfg, parsed: map[string]*workflow.Workflow{}, arriving: map[string]int{}}
 }
 
 // Start finds or makes the principal that jobs run as.

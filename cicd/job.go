@@ -2,20 +2,17 @@ package cicd
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
-	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/cicd"
 	"github.com/wherry-ml/wherry/store/drift"
@@ -149,37 +146,6 @@ func runID(r *http.Request) (int64, error) {
 	return id, nil
 }
 
-// file is where the bytes of artifacts and caches are, by their digest: one that
-// is replaced leaves no moment between the old and the new.
-func (s *Service) file(digest string) string { return filepath.Join(s.stored(), digest) }
-
-func (s *Service) stored() string { return s.cfg.State.Path("ci", "stored") }
-
-// maxStored bounds one artifact or cache, as GitHub does.
-const maxStored = 10 << 30
-
-// receive stores a body, synced, under its digest.
-func (s *Service) receive(w http.ResponseWriter, r *http.Request) (size int64, digest string, err error) {
-	dir := s.stored()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return 0, "", err
-	}
-	f, err := os.CreateTemp(dir, ".upload-*")
-	if err != nil {
-		return 0, "", err
-	}
-	h := sha256.New()
-	size, err = io.Copy(io.MultiWriter(f, h), http.MaxBytesReader(w, r.Body, maxStored))
-	digest = hex.EncodeToString(h.Sum(nil))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), s.file(digest))
-	}
-	if err != nil {
-		return 0, "", errors.Join(err, os.Remove(f.Name()))
-	}
-	return size, digest, state.SyncDir(dir)
-}
-
 func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
 	id, err := runID(r)
 	if err != nil {
@@ -189,16 +155,21 @@ func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	size, digest, err := s.receive(w, r)
+	expires, err := s.expires(r)
 	if err != nil {
 		return err
 	}
+	size, digest, stored, err := s.receive(w, r)
+	if err != nil {
+		return err
+	}
+	defer stored()
 	suites, err := testResults(s.file(digest))
 	if err != nil {
 		suites = nil // it holds no readable results
 	}
 	return s.cfg.Store.DB().Write(r.Context(), func(tx *store.Tx) error {
-		if err := cicd.PutArtifact(tx, rec.ID, rec.Attempt, cicd.Stored{Name: r.PathValue("name"), Job: j.Name, Size: size, Digest: digest}); err != nil {
+		if err := cicd.PutArtifact(tx, rec.ID, rec.Attempt, cicd.Stored{Name: r.PathValue("name"), Job: j.Name, Size: size, Digest: digest, ExpiresAt: expires}); err != nil {
 			return err
 		}
 		if suites != nil {
@@ -233,6 +204,9 @@ func (s *Service) send(w http.ResponseWriter, list []cicd.Stored, name string) e
 		return wherry.Errorf(wherry.CodeDoesNotExist, "there is none of the name %.200q", name)
 	}
 	f, err := os.Open(s.file(list[i].Digest))
+	if errors.Is(err, fs.ErrNotExist) { // pruned meanwhile
+		return wherry.Errorf(wherry.CodeDoesNotExist, "%.200q was pruned", name)
+	}
 	if err != nil {
 		return err
 	}
@@ -273,11 +247,17 @@ func (s *Service) caches(ctx context.Context, in *namesIn) (*namesOut, error) {
 }
 
 func (s *Service) getCache(w http.ResponseWriter, r *http.Request) error {
-	_, list, err := s.usable(r.Context())
+	rec, list, err := s.usable(r.Context())
 	if err != nil {
 		return err
 	}
-	return s.send(w, list, r.PathValue("name"))
+	name := r.PathValue("name")
+	if i := slices.IndexFunc(list, func(c cicd.Stored) bool { return c.Name == name }); i >= 0 {
+		if err := s.cfg.Store.CacheUsed(r.Context(), rec.RepoID, list[i]); err != nil {
+			return err
+		}
+	}
+	return s.send(w, list, name)
 }
 
 func (s *Service) putCache(w http.ResponseWriter, r *http.Request) error {
@@ -285,10 +265,11 @@ func (s *Service) putCache(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	size, digest, err := s.receive(w, r)
+	size, digest, stored, err := s.receive(w, r)
 	if err != nil {
 		return err
 	}
-	_, err = s.cfg.Store.PutCache(r.Context(), rec.RepoID, rec.Event.Ref, cicd.Stored{Name: r.PathValue("name"), Size: size, Digest: digest})
+	defer stored()
+	_, err = s.cfg.Store.PutCache(r.Context(), rec.RepoID, rec.Event.Ref, cicd.Stored{Name: r.PathValue("name"), Size: size, Digest: digest}, s.cfg.Retention.CacheBytes)
 	return err
 }

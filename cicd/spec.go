@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -46,7 +47,7 @@ func (s *Service) Input(ctx context.Context, jobID int64, token string) (json.Ra
 
 // environ is for the steps beside what the run says of itself.
 func (s *Service) environ(r *cicd.Record, w *workflow.Workflow, j *workflow.Job, token string) map[string]string {
-	env := map[string]string{wherry.CIRunEnv: s.proof(j.ID), "ACTIONS_RUNTIME_TOKEN": token}
+	env := map[string]string{wherry.CIRunEnv: s.proof(j.ID), "ACTIONS_RUNTIME_TOKEN": token, "GITHUB_RETENTION_DAYS": strconv.Itoa(s.cfg.Retention.ArtifactDays)}
 	if w.Permissions(j.Key)["id-token"] == "write" && !r.Fork {
 		env["ACTIONS_ID_TOKEN_REQUEST_URL"] = s.cfg.URL + "/api/wherry/ci/id-token?api-version=2.0"
 		env["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] = token

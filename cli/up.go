@@ -17,6 +17,7 @@ import (
 
 func upCommand() *cobra.Command {
 	var dir string
+	var cacheGB int64
 	cfg, post := server.Config{}, mailFlags{}
 	c := &cobra.Command{
 		Use:   "up",
@@ -28,6 +29,10 @@ func upCommand() *cobra.Command {
 				return err
 			}
 			cfg.State = st
+			if cacheGB < 1 || cfg.CIRetention.ArtifactDays < 1 || cfg.CIRetention.CacheDays < 1 {
+				return &ExitError{Code: 2, Message: "--artifact-days, --cache-days and --cache-gb are 1 or more"}
+			}
+			cfg.CIRetention.CacheBytes = cacheGB << 30
 			if cfg.Notify.Mail, err = post.mail(); err != nil {
 				return &ExitError{Code: 2, Message: err.Error()}
 			}
@@ -56,6 +61,9 @@ func upCommand() *cobra.Command {
 	c.Flags().StringVar(&cfg.Notify.PagerDuty, "pagerduty-url", "", "PagerDuty's Events API (default: https://events.pagerduty.com; in the EU https://events.eu.pagerduty.com)")
 	c.Flags().StringToStringVar(&cfg.Reach, "reach", nil, "lets tasks and workflows come to a service of this machine under a name: mail.example.com:25=127.0.0.1:2525; may be given several times")
 	c.Flags().StringVar(&cfg.Owner, "owner", "", "name of the organisation that repositories belong to, as in OWNER/NAME (default: wherry)")
+	c.Flags().IntVar(&cfg.CIRetention.ArtifactDays, "artifact-days", 90, "days that artifacts of workflows are kept, and the most that retention-days may ask for")
+	c.Flags().IntVar(&cfg.CIRetention.CacheDays, "cache-days", 7, "days that a cache of workflows is kept without being used")
+	c.Flags().Int64Var(&cacheGB, "cache-gb", 10, "GiB of caches that a repository may have; those used longest ago go first")
 	c.Flags().StringVar(&cfg.OpenID.Issuer, "oidc-issuer", "", "OpenID Connect issuer that signs people in to the pages; it leads back to /login/oidc/callback")
 	c.Flags().StringVar(&cfg.OpenID.ClientID, "oidc-client-id", "", "the client id that the issuer knows wherry by")
 	c.Flags().StringVar(&cfg.OpenID.SecretFile, "oidc-client-secret-file", "", "file with the client's secret (default: none, a public client)")

@@ -254,11 +254,12 @@ func (b *builder) workflows(ctx context.Context) error {
 	b.ci = cicd.New(cicd.Config{
 		State: b.cfg.State, Store: cistore.New(b.db), Git: b.commits, Hosting: b.hosting, Jobs: b.runs, Environments: b.places, Drift: drift.New(b.db), Key: key,
 		SignIn: b.signIn, URL: b.info.URL, Index: b.info.URL + "/pypi/simple/", Owner: cmp.Or(b.cfg.Owner, "wherry"), Tools: b.tools,
+		Retention: b.cfg.CIRetention,
 	})
 	if err := b.ci.Start(ctx); err != nil {
 		return err
 	}
-	b.add(nil, b.ci.Routes()...)
+	b.add(b.ci.Prune, b.ci.Routes()...)
 	if !b.cfg.KeepTriggers {
 		b.add(b.ci.Run)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wherry-ml/wherry/api/openid"
 	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/cicd"
 	"github.com/wherry-ml/wherry/notify"
 	"github.com/wherry-ml/wherry/scheduler"
 	"github.com/wherry-ml/wherry/state"
@@ -53,6 +54,8 @@ type Config struct {
 	// CIGrace is how long a workflow's job may take to end once it is cancelled or
 	// late; 0 is five minutes, as on GitHub.
 	CIGrace time.Duration
+	// CIRetention is how long workflows' artifacts and caches are kept.
+	CIRetention cicd.Retention
 	// Plain asks for boxes without namespaces: for tests.
 	Plain bool
 	Ready func(Info)

@@ -129,65 +129,6 @@ func (s *Store) Values(ctx context.Context, ws int64, scope string) (list []Valu
 	return list, err
 }
 
-// Stored is an artifact of a run or a cache of a repository.
-type Stored struct {
-	Name      string `json:"name"`
-	Job       string `json:"job,omitempty"`
-	Size      int64  `json:"size"` // bytes, packed
-	Digest    string `json:"sha256"`
-	CreatedAt int64  `json:"created_at"` // ms
-}
-
-// PutArtifact records an artifact; one of that name is replaced.
-func PutArtifact(tx *store.Tx, runID, attempt int64, a Stored) error {
-	_, err := tx.Exec(`INSERT INTO ci_artifact (run_id, attempt, name, job, size, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (run_id, name) DO UPDATE SET attempt = excluded.attempt, job = excluded.job, size = excluded.size, digest = excluded.digest, created_at = excluded.created_at`,
-		runID, attempt, a.Name, a.Job, a.Size, a.Digest, time.Now().UnixMilli())
-	return err
-}
-
-// Artifacts lists those of a run.
-func (s *Store) Artifacts(ctx context.Context, runID int64) ([]Stored, error) {
-	return s.stored(ctx, `SELECT name, job, size, digest, created_at FROM ci_artifact WHERE run_id = $1 ORDER BY created_at DESC, name`, runID)
-}
-
-// PutCache records a cache of a ref; what is there stays, and ok is false.
-func (s *Store) PutCache(ctx context.Context, repoID int64, ref string, c Stored) (ok bool, err error) {
-	err = s.db.Write(ctx, func(tx *store.Tx) error {
-		n, err := tx.Exec(`INSERT INTO ci_cache (repo_id, ref, name, size, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-			repoID, ref, c.Name, c.Size, c.Digest, time.Now().UnixMilli())
-		ok = n == 1
-		return err
-	})
-	return ok, err
-}
-
-// Caches lists those that a ref may use, the newest first: its own, then those
-// of the others in order.
-func (s *Store) Caches(ctx context.Context, repoID int64, refs ...string) (list []Stored, err error) {
-	for _, ref := range refs {
-		more, err := s.stored(ctx, `SELECT name, '', size, digest, created_at FROM ci_cache WHERE repo_id = $1 AND ref = $2 ORDER BY created_at DESC, name`, repoID, ref)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, more...)
-	}
-	return list, nil
-}
-
-func (s *Store) stored(ctx context.Context, query string, args ...any) (list []Stored, err error) {
-	list = []Stored{}
-	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		return tx.Each(query, args, func(row func(...any) error) error {
-			var a Stored
-			err := row(&a.Name, &a.Job, &a.Size, &a.Digest, &a.CreatedAt)
-			list = append(list, a)
-			return err
-		})
-	})
-	return list, err
-}
-
 // Schedule is when a workflow of a default branch fires next.
 type Schedule struct {
 	RepoID   int64

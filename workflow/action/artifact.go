@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -125,6 +126,13 @@ func uploadArtifact(ctx context.Context, c *call) error {
 			return fmt.Errorf("this run has an artifact %q already: set overwrite: true to replace it", name)
 		}
 	}
+	query := url.Values{}
+	if days := c.input("retention-days"); days != "" {
+		if n, err := strconv.Atoi(days); err != nil || n < 0 {
+			return fmt.Errorf("retention-days is a number of days, not %q", days)
+		}
+		query.Set("retention-days", days)
+	}
 	base := common(files)
 	for i := range files {
 		if files[i], err = filepath.Rel(base, files[i]); err != nil {
@@ -137,7 +145,7 @@ func uploadArtifact(ctx context.Context, c *call) error {
 		return err
 	}
 	defer os.Remove(tmp)
-	if err := c.put(ctx, artifacts, name, tmp); err != nil {
+	if err := c.put(ctx, artifacts, name, tmp, query); err != nil {
 		return err
 	}
 	c.say("Artifact %s has been uploaded: %d files, SHA-256 %s", name, len(files), digest)
@@ -294,7 +302,7 @@ func (c *call) save(ctx context.Context, key string, paths []string) error {
 		return err
 	}
 	defer os.Remove(tmp)
-	if err := c.put(ctx, caches, key, tmp); err != nil {
+	if err := c.put(ctx, caches, key, tmp, nil); err != nil {
 		return err
 	}
 	c.say("Cache saved with key: %s", key)

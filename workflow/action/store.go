@@ -34,8 +34,8 @@ func (c *call) store(kind string) string {
 // errNone: there is nothing of that name.
 var errNone = errors.New("there is none")
 
-// put stores a file; what has that name is replaced.
-func (c *call) put(ctx context.Context, kind, name, file string) error {
+// put stores a file; what has that name is replaced. The query is for the server.
+func (c *call) put(ctx context.Context, kind, name, file string, query url.Values) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (c *call) put(ctx context.Context, kind, name, file string) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.remote(kind, name), f)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.remote(kind, name)+"?"+query.Encode(), f)
 	if err != nil {
 		return err
 	}

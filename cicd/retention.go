@@ -1,0 +1,170 @@
+package cicd
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/state"
+)
+
+// Retention is how long what jobs store is kept; what is zero is as on GitHub.
+type Retention struct {
+	ArtifactDays int   // the most that retention-days may ask for, and what it is without; 0 is 90
+	CacheDays    int   // since a cache was last used; 0 is 7
+	CacheBytes   int64 // of a repository; 0 is 10 GiB
+}
+
+func (r Retention) orDefaults() Retention {
+	return Retention{ArtifactDays: cmp.Or(r.ArtifactDays, 90), CacheDays: cmp.Or(r.CacheDays, 7), CacheBytes: cmp.Or(r.CacheBytes, 10<<30)}
+}
+
+const day = 24 * time.Hour
+
+// expires is when an artifact that comes in is pruned, in milliseconds.
+func (s *Service) expires(r *http.Request) (int64, error) {
+	days := s.cfg.Retention.ArtifactDays
+	if asked := r.URL.Query().Get("retention-days"); asked != "" {
+		n, err := strconv.Atoi(asked)
+		if err != nil || n < 0 {
+			return 0, wherry.Errorf(wherry.CodeInvalidParameter, "retention-days is a number of days, not %.20q", asked)
+		}
+		if n > 0 { // 0 is the default
+			days = min(n, days)
+		}
+	}
+	return time.Now().Add(time.Duration(days) * day).UnixMilli(), nil
+}
+
+// file is where the bytes of artifacts and caches are, by their digest: one that
+// is replaced leaves no moment between the old and the new.
+func (s *Service) file(digest string) string { return filepath.Join(s.stored(), digest) }
+
+func (s *Service) stored() string { return s.cfg.State.Path("ci", "stored") }
+
+// maxStored bounds one artifact or cache, as GitHub does.
+const maxStored = 10 << 30
+
+// upload begins the names of files that are still coming in.
+const upload = ".upload-"
+
+// receive stores a body, synced, under its digest. The file stays until stored
+// is called, after its row was written.
+func (s *Service) receive(w http.ResponseWriter, r *http.Request) (size int64, digest string, stored func(), err error) {
+	dir := s.stored()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, "", nil, err
+	}
+	f, err := os.CreateTemp(dir, upload+"*")
+	if err != nil {
+		return 0, "", nil, err
+	}
+	h := sha256.New()
+	size, err = io.Copy(io.MultiWriter(f, h), http.MaxBytesReader(w, r.Body, maxStored))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return 0, "", nil, errors.Join(err, os.Remove(f.Name()))
+	}
+	digest = hex.EncodeToString(h.Sum(nil))
+	stored = s.arrives(digest)
+	if err = os.Rename(f.Name(), s.file(digest)); err != nil {
+		stored()
+		return 0, "", nil, errors.Join(err, os.Remove(f.Name()))
+	}
+	if err := state.SyncDir(dir); err != nil {
+		stored()
+		return 0, "", nil, err
+	}
+	return size, digest, stored, nil
+}
+
+// arrives keeps the bytes of a digest until left is called.
+func (s *Service) arrives(digest string) (left func()) {
+	s.storing.Lock()
+	defer s.storing.Unlock()
+	s.arriving[digest]++
+	return func() {
+		s.storing.Lock()
+		defer s.storing.Unlock()
+		if s.arriving[digest]--; s.arriving[digest] == 0 {
+			delete(s.arriving, digest)
+		}
+	}
+}
+
+// pruneEvery is how often what is too old is looked for.
+const pruneEvery = time.Hour
+
+// Prune deletes artifacts and caches when their time is over, until ctx ends.
+func (s *Service) Prune(ctx context.Context) error {
+	if err := s.abandoned(); err != nil {
+		return err
+	}
+	clock := time.NewTicker(pruneEvery)
+	defer clock.Stop()
+	for {
+		if err := s.prune(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("prune artifacts and caches: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-clock.C:
+		}
+	}
+}
+
+// abandoned deletes what was coming in when the last server ended. No other has
+// the state directory now.
+func (s *Service) abandoned() error {
+	names, err := filepath.Glob(filepath.Join(s.stored(), upload+"*"))
+	for _, name := range names {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
+}
+
+// prune forgets first and deletes then: a server that is killed between the two
+// leaves files that nothing holds, which the next pass deletes.
+func (s *Service) prune(ctx context.Context, now time.Time) error {
+	keep := s.cfg.Retention
+	if err := s.cfg.Store.Prune(ctx, now, now.Add(-time.Duration(keep.CacheDays)*day), keep.CacheBytes); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(s.stored())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if err == nil && !strings.HasPrefix(e.Name(), upload) {
+			err = s.drop(ctx, e.Name())
+		}
+	}
+	return err
+}
+
+// drop deletes a file that no row holds and none will: an upload of the same
+// bytes waits for us, or we leave it.
+func (s *Service) drop(ctx context.Context, digest string) error {
+	s.storing.Lock()
+	defer s.storing.Unlock()
+	if s.arriving[digest] > 0 {
+		return nil
+	}
+	held, err := s.cfg.Store.Holds(ctx, digest)
+	if err != nil || held {
+		return err
+	}
+	return os.Remove(s.file(digest))
+}

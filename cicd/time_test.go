@@ -1,0 +1,173 @@
+package cicd
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/state"
+	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/store/environments"
+	"github.com/wherry-ml/wherry/workflow"
+)
+
+// clocked is a service with its database, in a bubble whose time we move.
+func clocked(t *testing.T, fn func(t *testing.T, s *Service)) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := store.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "test.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		fn(t, New(Config{State: state.Dir(t.TempDir()), Store: cicd.New(db), Environments: environments.New(db), Retention: Retention{ArtifactDays: 8, CacheBytes: 100}}))
+	})
+}
+
+// TestWaitTimer: a job goes on when its environment's minutes are over, counted
+// from when it began to wait, and no earlier.
+func TestWaitTimer(t *testing.T) {
+	clocked(t, func(t *testing.T, s *Service) {
+		if _, err := s.cfg.Environments.Put(t.Context(), wherry.Environment{Name: "prod", WaitMinutes: 30}, "ada"); err != nil {
+			t.Fatal(err)
+		}
+		r := &cicd.Record{Run: &workflow.Run{ID: 1, Event: workflow.Event{Ref: "refs/heads/main"}}}
+		j := &workflow.Job{ID: 1, State: workflow.Waiting, Environment: "prod"}
+		for _, step := range []struct {
+			after time.Duration
+			want  string
+		}{{0, workflow.Waiting}, {29 * time.Minute, workflow.Waiting}, {59 * time.Second, workflow.Waiting}, {time.Second, workflow.Queued}} {
+			time.Sleep(step.after)
+			if err := s.gate(t.Context(), r, j, nil); err != nil {
+				t.Fatal(err)
+			}
+			if j.State != step.want {
+				t.Fatalf("%s: the job is %s, want %s", time.Now().Format("04:05"), j.State, step.want)
+			}
+			if said := strings.Contains(j.Message, "waits 30 minutes"); said != (step.want == workflow.Waiting) {
+				t.Errorf("the job says %q", j.Message)
+			}
+		}
+	})
+}
+
+// comes stores bytes as an upload does, and returns their digest.
+func comes(t *testing.T, s *Service, text string) string {
+	t.Helper()
+	_, digest, stored, err := s.receive(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/", strings.NewReader(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored()
+	return digest
+}
+
+// TestPrune: artifacts go when their days are over, caches when nobody used them
+// or there are too many, and bytes when nothing holds them any more; what is
+// coming in stays.
+func TestPrune(t *testing.T) {
+	clocked(t, func(t *testing.T, s *Service) {
+		names := map[string]string{}
+		put := func(name, text, days string) {
+			t.Helper()
+			expires, err := s.expires(httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/?retention-days="+days, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := cicd.Stored{Name: name, Size: int64(len(text)), Digest: comes(t, s, text), ExpiresAt: expires}
+			names[a.Digest] = text
+			if err := s.cfg.Store.DB().Write(t.Context(), func(tx *store.Tx) error { return cicd.PutArtifact(tx, 1, 1, a) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cache := func(name, text string) cicd.Stored {
+			t.Helper()
+			c := cicd.Stored{Name: name, Size: int64(len(text)), Digest: comes(t, s, text)}
+			names[c.Digest] = text
+			if ok, err := s.cfg.Store.PutCache(t.Context(), 7, "refs/heads/main", c, s.cfg.Retention.CacheBytes); err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+			return c
+		}
+		// A server that was killed left an upload, and bytes without their row.
+		names[comes(t, s, "orphan")] = "orphan"
+		if err := os.WriteFile(s.file(upload+"1"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		put("short", "one day", "1")
+		put("long", "as long as may be", "400")
+		put("usual", "usual", "")
+		put("same", "shared bytes", "1")
+		unused, used := cache("unused", "unused cache"), cache("used", "shared bytes")
+		names[unused.Digest] = "unused cache"
+		arriving := comes(t, s, "arriving")
+		names[arriving] = "arriving"
+		left := s.arrives(arriving)
+
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Prune(ctx) }()
+		held := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			entries, err := os.ReadDir(s.stored())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]bool{}
+			for _, e := range entries {
+				got[names[e.Name()]] = true
+			}
+			slices.Sort(want)
+			if list := slices.Sorted(maps.Keys(got)); !slices.Equal(list, want) {
+				t.Errorf("%s: there are %q, want %q", time.Now().Format(time.DateTime), list, want)
+			}
+		}
+		held("one day", "as long as may be", "usual", "shared bytes", "unused cache", "arriving")
+		time.Sleep(day + pruneEvery)
+		held("as long as may be", "usual", "shared bytes", "unused cache", "arriving")
+		left()
+		time.Sleep(4 * day)
+		if err := s.cfg.Store.CacheUsed(t.Context(), 7, used); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * day)
+		held("as long as may be", "usual", "shared bytes")
+
+		cache("large", strings.Repeat("x", 95)) // and with it more than 100 bytes
+		if list, err := s.cfg.Store.Caches(t.Context(), 7, "refs/heads/main"); err != nil || len(list) != 1 || list[0].Name != "large" {
+			t.Errorf("the caches are %+v, %v", list, err)
+		}
+		time.Sleep(pruneEvery)
+		held("as long as may be", "usual", strings.Repeat("x", 95))
+		time.Sleep(8 * day)
+		held()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestRetentionDays refuses what is no number of days.
+func TestRetentionDays(t *testing.T) {
+	s := New(Config{})
+	for _, days := range []string{"-1", "soon", "1.5"} {
+		if _, err := s.expires(httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/?retention-days="+days, nil)); wherry.CodeOf(err) != wherry.CodeInvalidParameter {
+			t.Errorf("%s: %v", days, err)
+		}
+	}
+}
