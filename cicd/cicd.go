@@ -78,7 +78,7 @@ func New(cfg Config) *Service {
 // Start finds or makes the principal that jobs run as.
 func (s *Service) Start(ctx context.Context) error {
 	s.own = s.cfg.Hosting.Permit
-	s.cfg.Hosting.Permit, s.cfg.Hosting.Remarks = s.permit, s.remarks
+	s.cfg.Hosting.Permit, s.cfg.Hosting.PermitScope, s.cfg.Hosting.Remarks = s.permit, s.permitScope, s.remarks
 	return s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) (err error) {
 		list, err := auth.Principals(tx, wherry.KindServicePrincipal)
 		if err != nil {
@@ -209,6 +209,29 @@ func (s *Service) permit(ctx context.Context, id wherry.Identity, repo git.Repo,
 		return wherry.Errorf(wherry.CodePermissionDenied, "the job %s may only read: give it permissions: contents: write", j.Name)
 	}
 	return nil
+}
+
+// permitScope lets the jobs of workflows use GitHub's API for the repository that
+// they are of, as far as their permissions go. A fork's may read.
+func (s *Service) permitScope(ctx context.Context, id wherry.Identity, repo git.Repo, level string, scopes []string) error {
+	r, j, err := s.cfg.Store.JobOfTask(ctx, id.RunID)
+	if id.RunID == 0 || err != nil {
+		return wherry.Errorf(wherry.CodePermissionDenied, "%s may not use this: only admins and jobs of workflows may", id.UserName)
+	}
+	if r.RepoID != repo.ID {
+		return wherry.Errorf(wherry.CodePermissionDenied, "a workflow of %s may not use %s", r.Repo, repo.Name)
+	}
+	w, err := s.workflow(ctx, r)
+	if err != nil {
+		return err
+	}
+	has := w.Permissions(j.Key)
+	for _, scope := range scopes {
+		if has[scope] == level && !(level == "write" && r.Fork) || level == "read" && has[scope] == "write" {
+			return nil
+		}
+	}
+	return wherry.Errorf(wherry.CodePermissionDenied, "Resource not accessible by integration: give the job %s permissions: %s: %s", j.Name, scopes[len(scopes)-1], level)
 }
 
 // related reports whether a repository is a fork of the run's.

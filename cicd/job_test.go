@@ -204,3 +204,27 @@ func (s *site) artifact(run int64, name, file string) string {
 		}
 	}
 }
+
+// TestGitHubToken: a job's token reaches GitHub's API as far as the job's
+// permissions go, for its own repository.
+func TestGitHubToken(t *testing.T) {
+	s := newSite(t, nil)
+	dir := s.repo("app", "")
+	s.repo("other", "")
+	const ask = `ask() { echo "$1 $2: $(curl -s -o answer -w '%{http_code}' -X $1 -H "Authorization: Bearer ${{ github.token }}" -d "$3" "$GITHUB_API_URL$2") $(cat answer)"; }
+ask POST /repos/$GITHUB_REPOSITORY/statuses/$GITHUB_SHA '{"state": "success", "context": "mine"}'
+ask GET /repos/$GITHUB_REPOSITORY/commits/$GITHUB_SHA/status
+ask GET /repos/$GITHUB_REPOSITORY/pulls
+ask GET /repos/wherry/other/commits/main/status
+ask GET /repos/$GITHUB_REPOSITORY/releases
+ask GET /user`
+	s.push(dir, "may.yml", "permissions: {statuses: write}\n"+job("may", "push", ask), "reads.yml", "permissions: {statuses: read}\n"+job("reads", "push", ask), "none.yml", job("none", "push", ask))
+	may, reads, none := s.begun("app", "may", "push"), s.begun("app", "reads", "push"), s.begun("app", "none", "push")
+	for _, r := range []*workflow.Run{may, reads, none} {
+		s.ended(r.ID, workflow.Success)
+		s.says(r.ID, "a", "/pulls: 403", "/other/commits/main/status: 403", "/releases: 501", "GET /api/v3/repos/wherry/app/releases of GitHub's API is not supported", "GET /user: 501")
+	}
+	s.says(may.ID, "a", ": 201 {", "/status: 200 {")
+	s.says(reads.ID, "a", ": 403 {\"documentation_url\"", "permissions: statuses: write", "/status: 200 {")
+	s.says(none.ID, "a", "permissions: statuses: write", "permissions: statuses: read")
+}

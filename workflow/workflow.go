@@ -216,10 +216,19 @@ func (w *Workflow) CheckInputs(inputs map[string]string) error {
 				inputs[in.Name.Value] = in.Default.Value
 			case !given && in.Required != nil && in.Required.Value && in.Default == nil:
 				return wherry.Errorf(wherry.CodeInvalidParameter, "the input %s is required", in.Name.Value)
+			case given && in.Type == actionlint.WorkflowDispatchEventInputTypeBoolean && value != "true" && value != "false":
+				return wherry.Errorf(wherry.CodeInvalidParameter, "the input %s can not be %q: it is true or false", in.Name.Value, value)
+			case given && in.Type == actionlint.WorkflowDispatchEventInputTypeNumber && !number(value):
+				return wherry.Errorf(wherry.CodeInvalidParameter, "the input %s can not be %q: it is a number", in.Name.Value, value)
 			case given && len(in.Options) > 0 && !slices.ContainsFunc(in.Options, func(o *actionlint.String) bool { return o.Value == value }):
 				return wherry.Errorf(wherry.CodeInvalidParameter, "the input %s can not be %q", in.Name.Value, value)
 			}
 		}
 	}
 	return nil
+}
+
+func number(text string) bool {
+	_, err := strconv.ParseFloat(text, 64)
+	return err == nil
 }

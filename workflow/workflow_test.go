@@ -52,6 +52,17 @@ func TestTriggered(t *testing.T) {
 		{"on: {push: {paths: ['infra/**']}}", push("refs/heads/new"), true}, // what changed is not known
 		{"on: {push: {paths-ignore: ['docs/**']}}", push("refs/heads/main", "docs/a.md"), false},
 		{"on: {push: {paths-ignore: ['docs/**']}}", push("refs/heads/main", "docs/a.md", "a.py"), true},
+		{"on: {push: {paths: ['**', '!docs/**']}}", push("refs/heads/main", "docs/a.md"), false},
+		{"on: {push: {paths: ['**', '!docs/**']}}", push("refs/heads/main", "docs/a.md", "src/a.py"), true},
+		{"on: {push: {paths: ['docs/**', '!docs/**', 'docs/keep.md']}}", push("refs/heads/main", "docs/keep.md"), true},
+		{"on: {push: {tags: ['v*', '!v*-rc*']}}", push("refs/tags/v1-rc1"), false},
+		{"on: {push: {tags: ['v*', '!v*-rc*']}}", push("refs/tags/v1"), true},
+		{"on: {push: {tags-ignore: ['v0*']}}", push("refs/tags/v0.1"), false},
+		{"on: {push: {tags-ignore: ['v0*']}}", push("refs/heads/main"), false}, // a filter of tags only
+		{"on: {push: {branches: [main], paths: ['infra/**']}}", push("refs/heads/topic", "infra/a"), false},
+		{"on: {pull_request: {paths: ['infra/**']}}", pull("main", "opened", "src/a"), false},
+		{"on: {pull_request: {paths: ['infra/**']}}", pull("main", "synchronize", "infra/a"), true},
+		{"on: {pull_request: {branches-ignore: [main]}}", pull("main", "opened"), false},
 		{"on: pull_request", pull("main", "opened"), true},
 		{"on: pull_request", pull("main", "closed"), false},
 		{"on: {pull_request: {types: [closed]}}", pull("main", "closed"), true},
@@ -65,6 +76,38 @@ func TestTriggered(t *testing.T) {
 	} {
 		if got := parse(t, tt.on+jobs).Triggered(tt.event); got != tt.want {
 			t.Errorf("%s, %+v: %t", tt.on, tt.event, got)
+		}
+	}
+}
+
+// TestInputs of workflow_dispatch: defaults, what is required, choices and types.
+func TestInputs(t *testing.T) {
+	w := parse(t, `on:
+  workflow_dispatch:
+    inputs:
+      where: {type: choice, options: [dev, prod], default: dev}
+      who: {type: string, required: true}
+      dry: {type: boolean, default: false}
+      n: {type: number}
+`+jobs)
+	for _, tt := range []struct {
+		in   map[string]string
+		want string // the error, "" for none
+	}{
+		{map[string]string{"who": "ada"}, ""},
+		{map[string]string{"who": "ada", "where": "prod", "dry": "true", "n": "1.5"}, ""},
+		{map[string]string{}, "who is required"},
+		{map[string]string{"who": "ada", "where": "moon"}, `where can not be "moon"`},
+		{map[string]string{"who": "ada", "dry": "perhaps"}, `dry can not be "perhaps"`},
+		{map[string]string{"who": "ada", "n": "many"}, `n can not be "many"`},
+		{map[string]string{"who": "ada", "other": "x"}, `no input "other"`},
+	} {
+		err := w.CheckInputs(tt.in)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v: %v, want %q", tt.in, err, tt.want)
+		}
+		if err == nil && (tt.in["where"] == "" || tt.in["dry"] == "") {
+			t.Errorf("the defaults are missing: %v", tt.in)
 		}
 	}
 }

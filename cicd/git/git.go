@@ -50,6 +50,10 @@ type Service struct {
 	// Permit says whether a caller who is no admin may read, or write to, a
 	// repository. It returns an error for the caller, or nil.
 	Permit func(ctx context.Context, id wherry.Identity, repo git.Repo, write bool) error
+	// PermitScope says whether a caller who is no admin may read or write what one
+	// of a token's scopes is of, as statuses or pull-requests. Permissions are
+	// those of a workflow's job.
+	PermitScope func(ctx context.Context, id wherry.Identity, repo git.Repo, level string, scopes []string) error
 	// Remarks gives the lines that a pusher sees after the push, as
 	// "ci-build-test queued: URL". base is scheme://host of the push.
 	Remarks func(ctx context.Context, base string, repo git.Repo, pushes []git.Push) []string
@@ -84,7 +88,7 @@ func New(cfg Config) *Service {
 	if cfg.MaxPush == 0 {
 		cfg.MaxPush = MaxPush
 	}
-	return &Service{cfg: cfg, store: cfg.Store, slots: make(chan struct{}, processes), locks: map[string]*refLock{}, web: webClient(), tried: map[int64]int{}, Permit: ownOnly, Remarks: noRemarks}
+	return &Service{cfg: cfg, store: cfg.Store, slots: make(chan struct{}, processes), locks: map[string]*refLock{}, web: webClient(), tried: map[int64]int{}, Permit: ownOnly, PermitScope: adminsOnly, Remarks: noRemarks}
 }
 
 // ownOnly is the rule until grants are enforced: who is no admin reads and

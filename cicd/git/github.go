@@ -31,21 +31,42 @@ func githubStatus(code string) int {
 func (s *Service) githubRoutes() []api.Route {
 	const repo = "/api/v3/repos/{owner}/{repo}"
 	return []api.Route{
-		{Method: "POST", Path: repo + "/statuses/{sha}", Permission: api.Write, Family: githubErrors, Summary: "GitHub: set a commit status", Handler: api.As[githubStatusIn, githubStatusOut](created(s.githubSetStatus))},
-		{Method: "GET", Path: repo + "/commits/{ref}/statuses", Permission: api.Read, Family: githubErrors, Summary: "GitHub: list the statuses of a commit", Handler: api.JSON(s.githubStatuses)},
-		{Method: "GET", Path: repo + "/commits/{ref}/status", Permission: api.Read, Family: githubErrors, Summary: "GitHub: the combined status of a commit", Handler: api.JSON(s.githubCombined)},
-		{Method: "GET", Path: repo + "/pulls", Permission: api.Read, Family: githubErrors, Summary: "GitHub: list pull requests", Handler: api.JSON(s.githubPulls)},
-		{Method: "GET", Path: repo + "/pulls/{number}", Permission: api.Read, Family: githubErrors, Summary: "GitHub: show a pull request", Handler: api.JSON(s.githubPull)},
-		{Method: "GET", Path: repo + "/issues/{number}/comments", Permission: api.Read, Family: githubErrors, Summary: "GitHub: list the comments on a pull request", Handler: api.JSON(s.githubComments)},
-		{Method: "POST", Path: repo + "/issues/{number}/comments", Permission: api.Write, Family: githubErrors, Summary: "GitHub: comment on a pull request", Handler: api.As[githubCommentIn, githubComment](created(s.githubAddComment))},
-		{Method: "PATCH", Path: repo + "/issues/comments/{id}", Permission: api.Write, Family: githubErrors, Summary: "GitHub: change a comment", Handler: api.JSON(s.githubEditComment)},
-		{Method: "DELETE", Path: repo + "/issues/comments/{id}", Permission: api.Write, Family: githubErrors, Summary: "GitHub: delete a comment", Handler: api.Raw(s.githubDeleteComment)},
-		{Path: repo + "/{path...}", Permission: api.Read, Family: githubErrors, Summary: "Not supported: this call of GitHub's API", Handler: api.Raw(noGitHub)},
+		{Method: "POST", Path: repo + "/statuses/{sha}", Permission: api.Own, Family: githubErrors, Summary: "GitHub: set a commit status", Handler: api.As[githubStatusIn, githubStatusOut](created(s.githubSetStatus))},
+		{Method: "GET", Path: repo + "/commits/{ref}/statuses", Permission: api.Own, Family: githubErrors, Summary: "GitHub: list the statuses of a commit", Handler: api.JSON(s.githubStatuses)},
+		{Method: "GET", Path: repo + "/commits/{ref}/status", Permission: api.Own, Family: githubErrors, Summary: "GitHub: the combined status of a commit", Handler: api.JSON(s.githubCombined)},
+		{Method: "GET", Path: repo + "/pulls", Permission: api.Own, Family: githubErrors, Summary: "GitHub: list pull requests", Handler: api.JSON(s.githubPulls)},
+		{Method: "GET", Path: repo + "/pulls/{number}", Permission: api.Own, Family: githubErrors, Summary: "GitHub: show a pull request", Handler: api.JSON(s.githubPull)},
+		{Method: "GET", Path: repo + "/issues/{number}/comments", Permission: api.Own, Family: githubErrors, Summary: "GitHub: list the comments on a pull request", Handler: api.JSON(s.githubComments)},
+		{Method: "POST", Path: repo + "/issues/{number}/comments", Permission: api.Own, Family: githubErrors, Summary: "GitHub: comment on a pull request", Handler: api.As[githubCommentIn, githubComment](created(s.githubAddComment))},
+		{Method: "PATCH", Path: repo + "/issues/comments/{id}", Permission: api.Own, Family: githubErrors, Summary: "GitHub: change a comment", Handler: api.JSON(s.githubEditComment)},
+		{Method: "DELETE", Path: repo + "/issues/comments/{id}", Permission: api.Own, Family: githubErrors, Summary: "GitHub: delete a comment", Handler: api.Raw(s.githubDeleteComment)},
+		{Path: "/api/v3/{path...}", Permission: api.Own, Family: githubErrors, Summary: "Not supported: this call of GitHub's API", Handler: api.Raw(noGitHub)},
+		{Path: "/api/graphql", Permission: api.Own, Family: githubErrors, Summary: "Not supported: GitHub's GraphQL", Handler: api.Raw(noGitHub)},
+		{Path: repo + "/{path...}", Permission: api.Own, Family: githubErrors, Summary: "Not supported: this call of GitHub's API", Handler: api.Raw(noGitHub)},
 	}
 }
 
-func noGitHub(http.ResponseWriter, *http.Request) error {
-	return wherry.Errorf(wherry.CodeNotImplemented, "this call of GitHub's API is not supported by wherry: statuses, reading pull requests, and comments on them are")
+func noGitHub(_ http.ResponseWriter, r *http.Request) error {
+	return wherry.Errorf(wherry.CodeNotImplemented, "%s %s of GitHub's API is not supported by wherry: statuses, reading pull requests, and comments on them are", r.Method, r.URL.Path)
+}
+
+// adminsOnly is who may use GitHub's API where there are no workflows.
+func adminsOnly(context.Context, wherry.Identity, git.Repo, string, []string) error {
+	return wherry.Errorf(wherry.CodePermissionDenied, "only admins may use this")
+}
+
+// may checks that a call may touch a part of the repository: admins may, and a
+// workflow's job what its permissions say of one of the scopes.
+func (s *Service) may(ctx context.Context, repo, level string, scopes ...string) error {
+	id := wherry.IdentityFrom(ctx)
+	if id.Admin || id.ForAdmin {
+		return nil
+	}
+	r, err := s.store.Repo(ctx, repo)
+	if err != nil {
+		return err
+	}
+	return s.PermitScope(ctx, id, r, level, scopes)
 }
 
 // created makes a handler that answers 201, as GitHub does for what it makes.
@@ -110,6 +131,9 @@ func githubStatusOf(base string, st git.Status) githubStatusOut {
 }
 
 func (s *Service) githubSetStatus(ctx context.Context, in *githubStatusIn) (*githubStatusOut, error) {
+	if err := s.may(ctx, in.Repo, "write", "statuses"); err != nil {
+		return nil, err
+	}
 	id := wherry.IdentityFrom(ctx)
 	st := git.Status{
 		SHA: in.SHA, State: in.State, Context: in.Context, Description: in.Description,
@@ -150,6 +174,9 @@ func (s *Service) commit(ctx context.Context, in *githubPath) (git.Repo, string,
 }
 
 func (s *Service) githubStatuses(ctx context.Context, in *githubPath) (*[]githubStatusOut, error) {
+	if err := s.may(ctx, in.Repo, "read", "statuses"); err != nil {
+		return nil, err
+	}
 	r, sha, err := s.commit(ctx, in)
 	if err != nil {
 		return nil, err
@@ -171,6 +198,9 @@ type githubTogether struct {
 }
 
 func (s *Service) githubCombined(ctx context.Context, in *githubPath) (*githubTogether, error) {
+	if err := s.may(ctx, in.Repo, "read", "statuses"); err != nil {
+		return nil, err
+	}
 	_, sha, err := s.commit(ctx, in)
 	if err != nil {
 		return nil, err
@@ -237,6 +267,9 @@ func githubPullOf(owner, repo string, p git.PullRequest) githubPullOut {
 }
 
 func (s *Service) githubPulls(ctx context.Context, in *githubPath) (*[]githubPullOut, error) {
+	if err := s.may(ctx, in.Repo, "read", "pull-requests"); err != nil {
+		return nil, err
+	}
 	r, err := s.store.Repo(ctx, in.Repo)
 	if err != nil {
 		return nil, err
@@ -257,6 +290,9 @@ func (s *Service) githubPulls(ctx context.Context, in *githubPath) (*[]githubPul
 }
 
 func (s *Service) githubPull(ctx context.Context, in *githubPath) (*githubPullOut, error) {
+	if err := s.may(ctx, in.Repo, "read", "pull-requests"); err != nil {
+		return nil, err
+	}
 	r, p, err := s.pull(ctx, &pullPath{in.Repo, in.Number})
 	if err != nil {
 		return nil, err
@@ -284,6 +320,9 @@ type githubCommentIn struct {
 }
 
 func (s *Service) githubComments(ctx context.Context, in *githubPath) (*[]githubComment, error) {
+	if err := s.may(ctx, in.Repo, "read", "issues", "pull-requests"); err != nil {
+		return nil, err
+	}
 	r, p, err := s.pull(ctx, &pullPath{in.Repo, in.Number})
 	if err != nil {
 		return nil, err
@@ -297,6 +336,9 @@ func (s *Service) githubComments(ctx context.Context, in *githubPath) (*[]github
 }
 
 func (s *Service) githubAddComment(ctx context.Context, in *githubCommentIn) (*githubComment, error) {
+	if err := s.may(ctx, in.Repo, "write", "issues", "pull-requests"); err != nil {
+		return nil, err
+	}
 	c, err := s.comment(ctx, &commentIn{pullPath{in.Repo, in.Number}, in.Body})
 	if err != nil {
 		return nil, err
@@ -305,6 +347,9 @@ func (s *Service) githubAddComment(ctx context.Context, in *githubCommentIn) (*g
 }
 
 func (s *Service) githubEditComment(ctx context.Context, in *githubCommentIn) (*githubComment, error) {
+	if err := s.may(ctx, in.Repo, "write", "issues", "pull-requests"); err != nil {
+		return nil, err
+	}
 	r, err := s.store.Repo(ctx, in.Repo)
 	if err != nil {
 		return nil, err
@@ -319,6 +364,9 @@ func (s *Service) githubEditComment(ctx context.Context, in *githubCommentIn) (*
 func (s *Service) githubDeleteComment(w http.ResponseWriter, r *http.Request) error {
 	in := &githubPath{}
 	if err := api.Decode(r, in); err != nil {
+		return err
+	}
+	if err := s.may(r.Context(), in.Repo, "write", "issues", "pull-requests"); err != nil {
 		return err
 	}
 	repo, err := s.store.Repo(r.Context(), in.Repo)
