@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 		sandbox.Main()
 		os.Exit(cli.Main(os.Args))
 	}
+	if len(os.Args) == 3 && os.Args[1] == "serve" {
+		os.Exit(serve(os.Args[2]))
+	}
 	os.Exit(servertest.Main(m))
 }
 
@@ -41,6 +44,14 @@ type site struct {
 
 func newSite(t *testing.T, edit func(*server.Config)) *site {
 	t.Helper()
+	s := outside(t)
+	s.Server = servertest.Start(t, edit)
+	return s
+}
+
+// outside is a site without its server yet.
+func outside(t *testing.T) *site {
+	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("there is no git on the PATH")
 	}
@@ -49,7 +60,7 @@ func newSite(t *testing.T, edit func(*server.Config)) *site {
 	if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &site{T: t, Server: servertest.Start(t, edit), env: []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C"}}
+	return &site{T: t, env: []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C"}}
 }
 
 func (s *site) git(dir string, args ...string) string {

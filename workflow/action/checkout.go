@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,7 +96,12 @@ func (c *call) fetch(ctx context.Context, dir, url, ref string) error {
 	} else if branch != "" {
 		want[1] = "+" + ref + ":refs/remotes/origin/" + branch
 	}
-	if err := git(append(args, want...)...); err != nil {
+	args = append(args, want...)
+	err = git(args...)
+	for try := 1; err != nil && try < 3 && c.awaited(ctx, url); try++ { // as GitHub's own does
+		err = git(args...)
+	}
+	if err != nil {
 		return fmt.Errorf("fetch %s: %w", ref, err)
 	}
 	if depth == 0 {
@@ -114,6 +120,16 @@ func (c *call) fetch(ctx context.Context, dir, url, ref string) error {
 		_ = git("config", "--local", "--unset-all", "http."+url+".extraheader") // there may be none
 	}
 	return c.outputs(ctx, dir)
+}
+
+// awaited reports that the server is there, again if it was not.
+func (c *call) awaited(ctx context.Context, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/info/refs?service=git-upload-pack", nil)
+	if err != nil {
+		return false
+	}
+	res, err := c.do(req)
+	return err == nil && res.Body.Close() == nil
 }
 
 func (c *call) outputs(ctx context.Context, dir string) error {

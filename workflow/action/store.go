@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -57,6 +58,7 @@ func (c *call) put(ctx context.Context, kind, name, file string, query url.Value
 		return err
 	}
 	req.ContentLength = info.Size()
+	req.GetBody = func() (io.ReadCloser, error) { return os.Open(file) }
 	res, err := c.do(req)
 	if err != nil {
 		return err
@@ -64,7 +66,8 @@ func (c *call) put(ctx context.Context, kind, name, file string, query url.Value
 	return res.Body.Close()
 }
 
-// get opens what is stored under a name.
+// get opens what is stored under a name: whole, so that nothing is unpacked of
+// what breaks off.
 func (c *call) get(ctx context.Context, kind, name string) (io.ReadCloser, error) {
 	if !strings.HasPrefix(c.store(kind), "http") {
 		f, err := os.Open(c.local(kind, name))
@@ -73,15 +76,45 @@ func (c *call) get(ctx context.Context, kind, name string) (io.ReadCloser, error
 		}
 		return f, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.remote(kind, name), nil)
+	f, err := os.CreateTemp(c.Dir, "download-*")
 	if err != nil {
 		return nil, err
+	}
+	for again := 0; ; again++ {
+		err = c.download(ctx, c.remote(kind, name), f)
+		if !errors.Is(err, io.ErrUnexpectedEOF) || again == 10 {
+			break
+		}
+	}
+	if _, serr := f.Seek(0, io.SeekStart); err == nil {
+		err = serr
+	}
+	if err = errors.Join(err, os.Remove(f.Name())); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// download writes an answer to a file, in the place of what was there.
+func (c *call) download(ctx context.Context, address string, f *os.File) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
 	}
 	res, err := c.do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return res.Body, nil
+	defer res.Body.Close()
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = io.Copy(f, res.Body)
+	return err
 }
 
 // list names what is stored, newest first, that begins with prefix.
@@ -121,12 +154,38 @@ func (c *call) remote(kind, name string) string {
 	return c.store(kind) + "/" + url.PathEscape(name)
 }
 
+// patience is how long an action waits for a server that is not there: it may
+// have been killed, and is started anew.
+const patience = 5 * time.Minute
+
+// do asks the server, and again as long as it does not answer.
 func (c *call) do(req *http.Request) (*http.Response, error) {
 	req.Header.Set("Authorization", "Bearer "+c.Token)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
+	end := time.Now().Add(patience)
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		res, err := http.DefaultClient.Do(req)
+		if err == nil {
+			return answer(res)
+		}
+		if time.Now().After(end) || req.Body != nil && req.GetBody == nil {
+			return nil, err
+		}
+		c.say("The server does not answer, it is asked again: %v", err)
+		select {
+		case <-req.Context().Done():
+			return nil, err
+		case <-time.After(wait):
+		}
+		if req.GetBody != nil {
+			if req.Body, err = req.GetBody(); err != nil {
+				return nil, err
+			}
+		}
 	}
+}
+
+// answer makes an error of an answer that is one.
+func answer(res *http.Response) (*http.Response, error) {
 	if res.StatusCode < 300 {
 		return res, nil
 	}

@@ -1,0 +1,60 @@
+package action
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// TestServerThatComesBack: what breaks off with a server that is killed is sent,
+// or fetched, again from its beginning; a refusal is told at once.
+func TestServerThatComesBack(t *testing.T) {
+	space(t, "c/x")
+	var out bytes.Buffer
+	calls, kept := map[string]int{}, []byte(nil)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		what := r.Method + " " + r.URL.Path
+		calls[what]++
+		if calls[what] == 1 && !strings.HasSuffix(r.URL.Path, "refused") { // it dies in the middle
+			_, _ = io.CopyN(io.Discard, r.Body, 10)
+			if r.Method == http.MethodGet && kept != nil {
+				w.Header().Set("Content-Length", fmt.Sprint(len(kept)))
+				_, _ = w.Write(kept[:len(kept)/2])
+			}
+			panic(http.ErrAbortHandler)
+		}
+		switch {
+		case strings.HasSuffix(r.URL.Path, "refused"):
+			http.Error(w, "not you", http.StatusForbidden)
+		case r.Method == http.MethodPut:
+			kept, _ = io.ReadAll(r.Body)
+		case r.URL.Path == "/caches":
+			fmt.Fprint(w, `{"names": []}`)
+		default:
+			_, _ = w.Write(kept)
+		}
+	}))
+	defer server.Close()
+	c := &call{Tools: Tools{Dir: t.TempDir(), Caches: server.URL + "/caches"}, out: &out, inputs: map[string]string{}}
+	if err := c.save(t.Context(), "key", []string{"c"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.restore(t.Context(), "key", nil); err != nil || got != "key" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, what := range []string{"GET /caches", "PUT /caches/key", "GET /caches/key"} {
+		if calls[what] != 2 {
+			t.Errorf("%s was called %d times, want 2", what, calls[what])
+		}
+	}
+	if _, err := c.get(t.Context(), caches, "refused"); err == nil || !strings.Contains(err.Error(), "403 Forbidden: not you") {
+		t.Error(err)
+	}
+	if n := calls["GET /caches/refused"]; n != 1 || !strings.Contains(out.String(), "it is asked again") {
+		t.Errorf("%d calls; the step says %s", n, &out)
+	}
+}
