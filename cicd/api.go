@@ -294,7 +294,7 @@ func (s *Service) dispatch(ctx context.Context, in *dispatchIn) (*Shown, error) 
 		}
 	}
 	sha, err := s.cfg.Hosting.Resolve(ctx, repo, full)
-	if err != nil {
+	if err != nil || (workflow.Event{Ref: full}).Branch() == "" && (workflow.Event{Ref: full}).Tag() == "" { // a pull request may be a fork's
 		return nil, wherry.Errorf(wherry.CodeDoesNotExist, "%s has no branch or tag %s", repo.Name, ref)
 	}
 	if in.Inputs == nil {

@@ -234,10 +234,20 @@ func (s *Service) permitScope(ctx context.Context, id wherry.Identity, repo git.
 	return wherry.Errorf(wherry.CodePermissionDenied, "Resource not accessible by integration: give the job %s permissions: %s: %s", j.Name, scopes[len(scopes)-1], level)
 }
 
-// related reports whether a repository is a fork of the run's.
+// related reports whether a repository is the fork that the run's pull request
+// comes from.
 func (s *Service) related(ctx context.Context, r *cicd.Record, repo git.Repo) bool {
+	var e struct {
+		Pull struct {
+			Head struct {
+				Repo struct {
+					FullName string `json:"full_name"`
+				} `json:"repo"`
+			} `json:"head"`
+		} `json:"pull_request"`
+	}
 	own, err := s.cfg.Git.RepoByID(ctx, r.RepoID)
-	return err == nil && repo.ForkOf == own.Name
+	return err == nil && repo.ForkOf == own.Name && json.Unmarshal(r.Event.Payload, &e) == nil && e.Pull.Head.Repo.FullName == r.Owner+"/"+repo.Name
 }
 
 func (s *Service) emit(tx *store.Tx, r *cicd.Record, kind, actor string, payload map[string]any) error {

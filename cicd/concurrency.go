@@ -13,7 +13,8 @@ import (
 
 // A concurrency group of a repository lets one run, or one job, go on at a time.
 // One more waits, and is needless once a newer comes; with cancel-in-progress
-// the newer ends those before it.
+// the newer ends those before it. What a fork sends has groups of its own: it
+// must not end a deployment by the name of its group.
 
 // takeTurn says whether a run that has not begun must wait for older ones of its
 // group.
@@ -22,7 +23,7 @@ func (s *Service) takeTurn(ctx context.Context, r *cicd.Record, open []*cicd.Rec
 		return false, nil
 	}
 	for _, o := range open {
-		if o.ID == r.ID || o.RepoID != r.RepoID || o.Group != r.Group || o.State == workflow.Completed {
+		if o.ID == r.ID || o.RepoID != r.RepoID || o.Fork != r.Fork || o.Group != r.Group || o.State == workflow.Completed {
 			continue
 		}
 		if o.ID > r.ID {
@@ -43,7 +44,7 @@ func (s *Service) takeTurn(ctx context.Context, r *cicd.Record, open []*cicd.Rec
 // takeJobTurn says so of a job whose environment has let it through.
 func (s *Service) takeJobTurn(ctx context.Context, r *cicd.Record, j *workflow.Job, open []*cicd.Record) (wait bool, err error) {
 	for _, o := range open {
-		if o.RepoID != r.RepoID {
+		if o.RepoID != r.RepoID || o.Fork != r.Fork {
 			continue
 		}
 		for _, other := range o.Jobs {

@@ -101,6 +101,9 @@ func (s *Service) infra(ctx context.Context, in *drift.Infra) (*struct{}, error)
 	if err != nil {
 		return nil, err
 	}
+	if r.Fork {
+		return nil, wherry.Errorf(wherry.CodePermissionDenied, "a run for a fork's pull request applies nothing of %s", r.Repo)
+	}
 	in.Source = r.Repo + "/" + in.Source
 	if j.Environment != "" {
 		in.Source += "@" + j.Environment
@@ -264,6 +267,9 @@ func (s *Service) putCache(w http.ResponseWriter, r *http.Request) error {
 	rec, _, err := s.caller(r.Context())
 	if err != nil {
 		return err
+	}
+	if rec.Fork && !strings.HasPrefix(rec.Event.Ref, "refs/pull/") { // a workflow_run, which is on the default branch
+		return wherry.Errorf(wherry.CodePermissionDenied, "a run that a fork's pull request led to saves no caches of %s", rec.Event.Ref)
 	}
 	size, digest, stored, err := s.receive(w, r)
 	if err != nil {

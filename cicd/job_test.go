@@ -83,47 +83,6 @@ jobs:
 	s.says(r.ID, "a", `"aud":"me"`, `"sub":"repo:wherry/app:environment:prod"`, fmt.Sprintf(`"run_id":"%d"`, r.ID), `"iss":"https://token.actions.githubusercontent.com"`)
 }
 
-// TestFork: what a fork sends as a pull request is tested, and gets nothing
-// that is not everybody's.
-func TestFork(t *testing.T) {
-	s := newSite(t, nil)
-	base := s.repo("app", "")
-	text := `name: check
-on: pull_request
-permissions: {id-token: write, contents: write}
-jobs:
-  a:
-    runs-on: ubuntu-latest
-    steps:
-      - run: echo "secret=[${{ secrets.KEY }}] id-token=[$ACTIONS_ID_TOKEN_REQUEST_URL] ${{ github.event_name }} ${{ github.base_ref }}"
-`
-	s.push(base, "check.yml", text)
-	s.call("PUT", "/api/wherry/ci/values", map[string]any{"repo": "app", "name": "KEY", "value": "of-the-repo", "secret": true}, nil)
-	s.write(base, "a.txt", "a")
-	s.git(base, "push", "-q", "origin", "HEAD:topic")
-	s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"title": "change", "base": "main", "head": "topic"}, nil)
-	r := s.ended(s.begun("app", "check", "pull_request").ID, workflow.Success)
-	if text := s.log(r.ID, "a"); !strings.Contains(text, "secret=[***] id-token=[http") || !strings.Contains(text, "pull_request main") {
-		t.Errorf("a request of the repository itself: %s", text)
-	}
-	fork := s.repo("theirs", "app")
-	s.git(fork, "pull", "-q", "origin", "main")
-	s.write(fork, "b.txt", "b")
-	s.git(fork, "push", "-q", "origin", "HEAD:idea")
-	s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"title": "idea", "base": "main", "head": "theirs:idea"}, nil)
-	var theirs *workflow.Run
-	s.until("the run of the fork's request", func() bool {
-		for _, x := range s.runs("app") {
-			if x.Fork {
-				theirs = x
-			}
-		}
-		return theirs != nil
-	})
-	s.ended(theirs.ID, workflow.Success)
-	s.says(theirs.ID, "a", "secret=[] id-token=[]")
-}
-
 // TestWorkflowRun: the end of a workflow starts another, of the default branch,
 // which knows how the first ended.
 func TestWorkflowRun(t *testing.T) {

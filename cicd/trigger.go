@@ -67,6 +67,8 @@ func (s *Service) handle(ctx context.Context, t git.Trigger) error {
 func (s *Service) occasion(ctx context.Context, t git.Trigger) (o occasion, ok bool, err error) {
 	o = occasion{repo: t.Repo, actor: t.Actor}
 	switch {
+	case t.Actor == s.bot.UserName: // a job's own push starts nothing, as on GitHub: else one that commits goes round for ever
+		return o, false, nil
 	case t.Push != nil:
 		p := t.Push
 		if p.New == git.Zero || !strings.HasPrefix(p.Ref, "refs/heads/") && !strings.HasPrefix(p.Ref, "refs/tags/") {
@@ -87,7 +89,7 @@ func (s *Service) occasion(ctx context.Context, t git.Trigger) (o occasion, ok b
 			}
 			o.event.SHA = p.HeadSHA
 		}
-		o.status, o.base, o.fork, o.pull = p.HeadSHA, p.BaseSHA, p.HeadRepo != "", p.Number
+		o.status, o.base, o.fork, o.pull = p.HeadSHA, p.BaseSHA, p.Fork(), p.Number
 	default:
 		return o, false, nil
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -42,6 +43,7 @@ func ciJobCommand() *cobra.Command {
 		Use: "ci-job", Short: "Run one job of a workflow", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			events := os.NewFile(3, "events")
+			syscall.CloseOnExec(3) // whoever waits for the job waits until it is closed
 			code := runner.Main(cmd.Context(), os.Stdin, os.Stdout, events)
 			if code != 0 {
 				return &ExitError{Code: code}

@@ -11,13 +11,21 @@ import (
 )
 
 // killAll ends every descendant. As pid 1 of a process namespace it need not:
-// the kernel does when we exit. Elsewhere we walk the process table until no
-// descendant is left; orphans have come to us, so none escapes, but a program
-// that forks without end can win: then we give up after a while.
+// the kernel does when we exit.
 func (p *initProcess) killAll() {
-	if p.isolated {
-		return
+	if !p.isolated {
+		EndDescendants(p.collect)
 	}
+}
+
+// Adopt has orphans among our descendants come to us, so that EndDescendants
+// finds those that have left their session and their parents.
+func Adopt() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+
+// EndDescendants walks the process table until no descendant is left; none
+// escapes, but a program that forks without end can win: then we give up after a
+// while. collect reaps what has ended.
+func EndDescendants(collect func()) {
 	self := os.Getpid()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		pids := descendants(self)
@@ -30,7 +38,7 @@ func (p *initProcess) killAll() {
 		for _, pid := range pids {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
-		p.collect()
+		collect()
 		time.Sleep(time.Millisecond)
 	}
 }

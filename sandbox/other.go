@@ -20,6 +20,12 @@ type Process struct{ Pid int }
 // Main does nothing on this system.
 func Main() {}
 
+// Adopt does nothing on this system.
+func Adopt() error { return nil }
+
+// EndDescendants does nothing on this system.
+func EndDescendants(func()) {}
+
 // Probe reports that this system has no sandbox.
 func Probe(context.Context) ([]Layer, error) { return nil, errLinux }
 

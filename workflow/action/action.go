@@ -192,6 +192,7 @@ type call struct {
 
 // Main runs a built-in action in a step, with the inputs of the environment.
 func Main(ctx context.Context, name, tools string, out io.Writer) error {
+	leaveTerminal()
 	c := &call{name: name, inputs: map[string]string{}, out: out}
 	if err := c.read(tools); err != nil {
 		return err

@@ -303,7 +303,8 @@ func (c *call) save(ctx context.Context, key string, paths []string) error {
 	}
 	defer os.Remove(tmp)
 	if err := c.put(ctx, caches, key, tmp, nil); err != nil {
-		return err
+		c.warn("Failed to save: %v", err) // no reason to fail, as on GitHub
+		return nil
 	}
 	c.say("Cache saved with key: %s", key)
 	return nil

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // drain is how long output is awaited that a step's background processes may
@@ -24,6 +26,7 @@ const drain = 500 * time.Millisecond
 // exit code.
 func Pipe(argv []string, out io.Writer) (code int, err error) {
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
+	leaveTerminal()
 	r, w, err := os.Pipe()
 	if err != nil {
 		return 1, err
@@ -56,4 +59,18 @@ func Pipe(argv []string, out io.Writer) (code int, err error) {
 		return e.ExitCode(), nil
 	}
 	return 0, err
+}
+
+// leaveTerminal gives up the terminal that the engine starts each step with:
+// git, ssh and sudo would ask it for a password, and wait for ever. On GitHub
+// there is none.
+func leaveTerminal() {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer tty.Close()
+	signal.Ignore(syscall.SIGHUP) // its foreground processes get one, which are we
+	defer signal.Reset(syscall.SIGHUP)
+	_ = unix.IoctlSetInt(int(tty.Fd()), unix.TIOCNOTTY, 0) // only the first process of a session has one to give up
 }

@@ -23,6 +23,7 @@ import (
 	act "github.com/nektos/act/pkg/runner"
 	log "github.com/sirupsen/logrus"
 
+	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/workflow"
 	"github.com/wherry-ml/wherry/workflow/action"
 )
@@ -102,7 +103,7 @@ func Main(canceled context.Context, in io.Reader, out, events io.Writer) int {
 		fmt.Fprintln(out, "Error: the job can not be read:", err)
 		return 1
 	}
-	if err := s.place(); err != nil {
+	if err := errors.Join(s.place(), sandbox.Adopt()); err != nil {
 		fmt.Fprintln(out, "Error:", err)
 		return 1
 	}
@@ -116,6 +117,7 @@ func Main(canceled context.Context, in io.Reader, out, events io.Writer) int {
 	if canceled.Err() != nil {
 		last.Conclusion, last.Message = workflow.Cancelled, ""
 	}
+	sandbox.EndDescendants(func() {}) // what the steps have left in the background
 	last.Type = "job"
 	l.event(last)
 	if last.Conclusion != workflow.Success {
