@@ -155,6 +155,9 @@ func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	rec, j, err := s.ownRun(r.Context(), id, true)
+	if err == nil {
+		err = s.tells(r.Context(), rec, j, r.PathValue("name"))
+	}
 	if err != nil {
 		return err
 	}
@@ -182,6 +185,20 @@ func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
 		}
 		return s.emit(tx, rec, wherry.EventCIArtifact, rec.Actor, map[string]any{"job": j.Name, "name": r.PathValue("name"), "sha256": digest, "size": size})
 	})
+}
+
+// tells refuses a name that holds a secret of the job: names are shown. What is
+// shorter than four characters hides nothing.
+func (s *Service) tells(ctx context.Context, r *cicd.Record, j *workflow.Job, name string) error {
+	secrets, err := s.secrets(ctx, r, j.Environment)
+	for _, value := range secrets {
+		for line := range strings.SplitSeq(value, "\n") {
+			if line = strings.TrimSpace(line); len(line) >= 4 && strings.Contains(name, line) {
+				return wherry.Errorf(wherry.CodeInvalidParameter, "the name holds a secret of this job, and names are shown")
+			}
+		}
+	}
+	return err
 }
 
 func (s *Service) getArtifact(w http.ResponseWriter, r *http.Request) error {
@@ -264,7 +281,10 @@ func (s *Service) getCache(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Service) putCache(w http.ResponseWriter, r *http.Request) error {
-	rec, _, err := s.caller(r.Context())
+	rec, j, err := s.caller(r.Context())
+	if err == nil {
+		err = s.tells(r.Context(), rec, j, r.PathValue("name"))
+	}
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,8 @@ type logger struct {
 	offset int64
 	steps  []*workflow.Step
 	open   map[string]*workflow.Step // by stage and id
-	failed string                    // the first step that failed
+	failed string                    // the first step that failed, and the job with it
+	goesOn bool                      // the step that is about to end has continue-on-error
 	// pending began, and has not shown itself: the engine prepares and tidies up
 	// each action, and mostly does nothing.
 	pending *workflow.Step
@@ -101,6 +102,8 @@ func (l *logger) Format(e *logrus.Entry) ([]byte, error) {
 		if e.Level <= logrus.ErrorLevel {
 			l.write("Error: " + strings.TrimSpace(e.Message))
 		}
+	case e.Message == "Failed but continue next step":
+		l.goesOn = true
 	case e.Data["stepResult"] != nil:
 		l.ended(e, id[0], result)
 	case strings.HasPrefix(e.Message, "\u2B50 Run "):
@@ -211,9 +214,10 @@ func (l *logger) ended(e *logrus.Entry, id, result string) {
 		result = workflow.Cancelled
 	}
 	s.State, s.Conclusion, s.EndedAt, s.End = workflow.Completed, result, time.Now().UnixMilli(), l.offset
-	if result == workflow.Failure && l.failed == "" {
+	if result == workflow.Failure && l.failed == "" && !l.goesOn {
 		l.failed = "the step failed: " + s.Name
 	}
+	l.goesOn = false
 	l.step(s)
 }
 

@@ -166,10 +166,12 @@ func (s *Spec) run(ctx context.Context, l *logger) Event {
 	}
 	for name, value := range job.Outputs {
 		switch {
-		case name == urlOutput:
-			end.EnvironmentURL = value
+		case l.mask(value) != value && name == urlOutput:
+			l.line("Warning: the environment's url holds a secret and is left out")
 		case l.mask(value) != value:
 			l.line("Warning: the output " + name + " holds a secret and is left out")
+		case name == urlOutput:
+			end.EnvironmentURL = value
 		default:
 			end.Outputs[name] = value
 		}
