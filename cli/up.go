@@ -17,7 +17,7 @@ import (
 
 func upCommand() *cobra.Command {
 	var dir string
-	var cacheGB int64
+	var cacheGB, maxPush int64
 	cfg, post := server.Config{}, mailFlags{}
 	c := &cobra.Command{
 		Use:   "up",
@@ -33,6 +33,9 @@ func upCommand() *cobra.Command {
 				return &ExitError{Code: 2, Message: "--artifact-days, --cache-days and --cache-gb are 1 or more"}
 			}
 			cfg.CIRetention.CacheBytes = cacheGB << 30
+			if cfg.MaxPush = maxPush << 20; cfg.MaxPush <= 0 {
+				return &ExitError{Code: 2, Message: "--max-push is a number of MiB above 0"}
+			}
 			if cfg.Notify.Mail, err = post.mail(); err != nil {
 				return &ExitError{Code: 2, Message: err.Error()}
 			}
@@ -60,6 +63,7 @@ func upCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&cfg.Notify.AllowHosts, "allow-webhook-host", nil, "host, or host:port, that webhooks may reach although its address is not public; may be given several times")
 	c.Flags().StringVar(&cfg.Notify.PagerDuty, "pagerduty-url", "", "PagerDuty's Events API (default: https://events.pagerduty.com; in the EU https://events.eu.pagerduty.com)")
 	c.Flags().StringToStringVar(&cfg.Reach, "reach", nil, "lets tasks and workflows come to a service of this machine under a name: mail.example.com:25=127.0.0.1:2525; may be given several times")
+	c.Flags().Int64Var(&maxPush, "max-push", 1024, "MiB that one push to a Git repository may have")
 	c.Flags().StringVar(&cfg.Owner, "owner", "", "name of the organisation that repositories belong to, as in OWNER/NAME (default: wherry)")
 	c.Flags().IntVar(&cfg.CIRetention.ArtifactDays, "artifact-days", 90, "days that artifacts of workflows are kept, and the most that retention-days may ask for")
 	c.Flags().IntVar(&cfg.CIRetention.CacheDays, "cache-days", 7, "days that a cache of workflows is kept without being used")
