@@ -73,7 +73,7 @@ func (m *Manager) agentConfig(id string, s shape, rt Runtime, exe string) protoc
 		APIURL: m.cfg.URL, Single: s.single,
 	}
 	if s.single { // its task is no Python
-		c.Env["WHERRY_PRELOAD"] = "light"
+		c.Env["WHERRY_PRELOAD"] = "none"
 	} else if v := os.Getenv("WHERRY_PRELOAD"); v != "" { // "light": zygotes import nothing heavy
 		c.Env["WHERRY_PRELOAD"] = v
 	}

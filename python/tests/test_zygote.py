@@ -217,6 +217,18 @@ def test_overlay_replaces_what_is_loaded(zygote: Zygote, tmp_path: Path) -> None
     assert task.out == f"True {[str(tmp_path / 's.py'), 'a']}\n"
 
 
+def test_no_preload(tmp_path: Path) -> None:
+    """A task that is no Python waits for no import, and has its input and nothing else."""
+    z = Zygote("none")
+    try:
+        assert z.wait("ready", True)["modules"] == []
+        task = z.start("command", {"argv": ["/bin/cat"], "input": {"a": 1}}, cwd=str(tmp_path))
+        assert task.end() == {"exit": 0, "signal": 0}
+        assert task.out == '{"a": 1}'
+    finally:
+        z.close()
+
+
 def test_full_preload(tmp_path: Path) -> None:
     """With everything imported, a task can still compute on several threads."""
     z = Zygote("all")

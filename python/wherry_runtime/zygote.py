@@ -85,12 +85,13 @@ class Zygote:
                 self.serve(0)
             self.retire()
             self.fill()
-        if not self.canary():
-            restart_without_preload()
-        for _ in hugepages.collapse():
-            self.serve(0)
-        self.retire()
-        self.fill()
+        if stages:
+            if not self.canary():
+                restart_without_preload()
+            for _ in hugepages.collapse():
+                self.serve(0)
+            self.retire()
+            self.fill()
         self.control.send(json.dumps({"ready": True, "modules": loaded, "isolate": self.isolate}).encode())
         while True:
             self.serve(None)
@@ -274,9 +275,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=CONTROL_FD)
     os.set_inheritable(CONTROL_FD, False)
-    light = os.environ.get("WHERRY_PRELOAD") == "light"
+    preload = {"none": STAGES[:0], "light": STAGES[:2]}.get(os.environ.get("WHERRY_PRELOAD", ""), STAGES)
     path = os.environ.pop(spark_daemon.SOCKET, "")
-    Zygote(control, spark_daemon.Door(path) if path else None).run(STAGES[:2] if light else STAGES)
+    Zygote(control, spark_daemon.Door(path) if path else None).run(preload)
 
 
 if __name__ == "__main__":
