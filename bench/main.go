@@ -4,7 +4,7 @@
 //
 //	go run ./bench                   all but the demo, about a minute
 //	go run ./bench -parts all        and the whole demo
-//	go run ./bench -parts tasks,demo what is named: start, idle, tasks, deploy, demo, trace, push
+//	go run ./bench -parts tasks,demo what is named: start, idle, tasks, deploy, demo, trace, push, ci
 //	go run ./bench -peers DIR and bench_notebooks.py from DIR (papermill, nbconvert)
 //
 // Times are wall times. A figure's value is the median of n.
@@ -55,7 +55,7 @@ type bench struct {
 }
 
 func main() {
-	parts := flag.String("parts", "start,idle,tasks,deploy", "what is measured, with commas between: start, idle, tasks, deploy, demo, trace, push; or all")
+	parts := flag.String("parts", "start,idle,tasks,deploy", "what is measured, with commas between: start, idle, tasks, deploy, demo, trace, push, ci; or all")
 	peers := flag.String("peers", "", "folder that holds bench_notebooks.py, which is run too")
 	repeat := flag.Int("n", 20, "how often a task is run")
 	flag.Parse()
@@ -86,7 +86,7 @@ func measure(ctx context.Context, parts, peers string, repeat int) (err error) {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"start", b.coldStart}, {"idle", b.idle}, {"tasks", b.tasks}, {"deploy", b.deploys}, {"demo", b.demo}, {"trace", b.traceQuery}, {"push", b.pushes}} {
+	}{{"start", b.coldStart}, {"idle", b.idle}, {"tasks", b.tasks}, {"deploy", b.deploys}, {"demo", b.demo}, {"trace", b.traceQuery}, {"push", b.pushes}, {"ci", b.ci}} {
 		if parts != "all" && !slices.Contains(strings.Split(parts, ","), part.name) {
 			continue
 		}

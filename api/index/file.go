@@ -92,15 +92,20 @@ func (a *API) serveWhole(w http.ResponseWriter, r *http.Request, digest string) 
 		return false, err
 	}
 	defer f.Close()
-	describe(w.Header(), digest)
+	describe(w.Header(), r, digest)
 	http.ServeContent(w, r, "", time.Time{}, f)
 	return true, nil
 }
 
 // describe sets what is so of all content with a known hash: it never changes.
-func describe(h http.Header, digest string) {
+// On this machine it is as near as a cache of pip's would be, and what workflows
+// keep of that cache is better without it.
+func describe(h http.Header, r *http.Request, digest string) {
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	if fromHere(r) {
+		h.Set("Cache-Control", "no-store")
+	}
 	h.Set("ETag", `"`+digest+`"`)
 }
 
@@ -153,7 +158,7 @@ func (a *API) fetchFile(w http.ResponseWriter, r *http.Request, s *source, targe
 	if _, err := d.reached(r.Context(), 0); err != nil { // before a word of success
 		return err
 	}
-	describe(w.Header(), digest)
+	describe(w.Header(), r, digest)
 	w.Header().Set("Content-Length", fmt.Sprint(size))
 	for sent := int64(0); sent < size; {
 		ready, err := d.reached(r.Context(), sent)

@@ -321,6 +321,9 @@ func TestFiles(t *testing.T) {
 	if code != 206 || body != string(u.wheel[10:20]) {
 		t.Errorf("a part: %d %v %q", code, h, body)
 	}
+	if h.Get("Cache-Control") != "no-store" {
+		t.Errorf("on this machine a second copy is asked for: %v", h)
+	}
 	if code, h, _ = get(t, p.URL+u.link(), "If-None-Match", `"`+digest(u.wheel)+`"`); code != 304 {
 		t.Errorf("what is had already: %d %v", code, h)
 	}

@@ -252,6 +252,10 @@ func (c *call) pipCache(ctx context.Context, version string) (hit string, err er
 		c.warn("cache: %s is not supported: only pip is", kind)
 		return "", nil
 	}
+	if dir := os.Getenv("PIP_CACHE_DIR"); dir != "" { // of the machine, by `wherry ci run`: it is always there
+		c.say("pip has its cache in %s", dir)
+		return "", nil
+	}
 	patterns := c.lines("cache-dependency-path")
 	if len(patterns) == 0 {
 		patterns = []string{"**/requirements*.txt", "**/pyproject.toml"}
