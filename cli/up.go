@@ -17,8 +17,7 @@ import (
 
 func upCommand() *cobra.Command {
 	var dir string
-	var cacheGB, maxPush int64
-	cfg, post := server.Config{}, mailFlags{}
+	cfg, post, bounds := server.Config{}, mailFlags{}, boundFlags{}
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start the server",
@@ -29,12 +28,8 @@ func upCommand() *cobra.Command {
 				return err
 			}
 			cfg.State = st
-			if cacheGB < 1 || cfg.CIRetention.ArtifactDays < 1 || cfg.CIRetention.CacheDays < 1 {
-				return &ExitError{Code: 2, Message: "--artifact-days, --cache-days and --cache-gb are 1 or more"}
-			}
-			cfg.CIRetention.CacheBytes = cacheGB << 30
-			if cfg.MaxPush = maxPush << 20; cfg.MaxPush <= 0 {
-				return &ExitError{Code: 2, Message: "--max-push is a number of MiB above 0"}
+			if err := bounds.into(&cfg); err != nil {
+				return err
 			}
 			if cfg.Notify.Mail, err = post.mail(); err != nil {
 				return &ExitError{Code: 2, Message: err.Error()}
@@ -63,18 +58,40 @@ func upCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&cfg.Notify.AllowHosts, "allow-webhook-host", nil, "host, or host:port, that webhooks may reach although its address is not public; may be given several times")
 	c.Flags().StringVar(&cfg.Notify.PagerDuty, "pagerduty-url", "", "PagerDuty's Events API (default: https://events.pagerduty.com; in the EU https://events.eu.pagerduty.com)")
 	c.Flags().StringToStringVar(&cfg.Reach, "reach", nil, "lets tasks and workflows come to a service of this machine under a name: mail.example.com:25=127.0.0.1:2525; may be given several times")
-	c.Flags().Int64Var(&maxPush, "max-push", 1024, "MiB that one push to a Git repository may have")
 	c.Flags().StringVar(&cfg.Owner, "owner", "", "name of the organisation that repositories belong to, as in OWNER/NAME (default: wherry)")
-	c.Flags().IntVar(&cfg.CIRetention.ArtifactDays, "artifact-days", 90, "days that artifacts of workflows are kept, and the most that retention-days may ask for")
-	c.Flags().IntVar(&cfg.CIRetention.CacheDays, "cache-days", 7, "days that a cache of workflows is kept without being used")
-	c.Flags().Int64Var(&cacheGB, "cache-gb", 10, "GiB of caches that a repository may have; those used longest ago go first")
 	c.Flags().StringVar(&cfg.OpenID.Issuer, "oidc-issuer", "", "OpenID Connect issuer that signs people in to the pages; it leads back to /login/oidc/callback")
 	c.Flags().StringVar(&cfg.OpenID.ClientID, "oidc-client-id", "", "the client id that the issuer knows wherry by")
 	c.Flags().StringVar(&cfg.OpenID.SecretFile, "oidc-client-secret-file", "", "file with the client's secret (default: none, a public client)")
 	c.Flags().StringSliceVar(&cfg.OpenID.Domains, "oidc-domain", nil, "domain whose addresses may sign in; may be given several times")
 	c.Flags().BoolVar(&cfg.OpenID.TrustEmail, "oidc-trust-email", false, "accept addresses that the issuer does not call verified, as one tenant of Entra")
+	bounds.add(c)
 	c.Flags().StringVar(&dir, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	return c
+}
+
+// boundFlags bound what repositories and their workflows store.
+type boundFlags struct {
+	maxPush, cacheGB        int64
+	artifactDays, cacheDays int
+}
+
+func (f *boundFlags) add(c *cobra.Command) {
+	c.Flags().Int64Var(&f.maxPush, "max-push", 1024, "MiB that one push to a Git repository may have")
+	c.Flags().IntVar(&f.artifactDays, "artifact-days", 90, "days that artifacts of workflows are kept, and the most that retention-days may ask for")
+	c.Flags().IntVar(&f.cacheDays, "cache-days", 7, "days that a cache of workflows is kept without being used")
+	c.Flags().Int64Var(&f.cacheGB, "cache-gb", 10, "GiB of caches that a repository may have; those used longest ago go first")
+}
+
+func (f *boundFlags) into(cfg *server.Config) error {
+	switch {
+	case f.cacheGB < 1 || f.artifactDays < 1 || f.cacheDays < 1:
+		return &ExitError{Code: 2, Message: "--artifact-days, --cache-days and --cache-gb are 1 or more"}
+	case f.maxPush < 1:
+		return &ExitError{Code: 2, Message: "--max-push is a number of MiB above 0"}
+	}
+	cfg.MaxPush, cfg.CIRetention.CacheBytes = f.maxPush<<20, f.cacheGB<<30
+	cfg.CIRetention.ArtifactDays, cfg.CIRetention.CacheDays = f.artifactDays, f.cacheDays
+	return nil
 }
 
 // mailFlags say how e-mail goes out.
