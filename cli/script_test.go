@@ -51,7 +51,7 @@ func scriptEnv(s *servertest.Server) func(*testscript.Env) error {
 		}
 		for key, value := range map[string]string{
 			"STATE": string(s.State), "XDG_CACHE_HOME": filepath.Dir(cache), "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com",
-			"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com", "PATH": env.Getenv("PATH"),
+			"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com", "PATH": env.Getenv("PATH"), "ENGINE": "terraform",
 		} {
 			env.Setenv(key, value)
 		}

@@ -125,28 +125,19 @@ func (f *terraformFlags) prepare(ctx context.Context, dir state.Dir, server *cli
 	if err != nil {
 		return nil, err
 	}
-	e := &terraform.Engine{Program: program, Source: terraform.Source{Reason: "as --providers says"}}
+	e := &terraform.Engine{Program: program, Source: terraform.Source{StandIns: terraform.StandIns, Reason: "as --providers says"}}
 	if f.providers != "stand-in" {
-		e.Source = terraform.Real(ctx)
-		if f.providers == "real" && !e.Source.Real {
-			return nil, fmt.Errorf("the real providers cannot be had: %s. Name a mirror in %s, or give --providers stand-in", e.Source.Reason, terraform.MirrorVariable)
-		}
+		e.Source = terraform.Locate(ctx, program)
 	}
-	folder := dir.Path("cache", "terraform")
-	switch {
-	case !e.Source.Real:
-		exe, err := executableCopy(dir)
-		if err != nil {
-			return nil, err
-		}
-		e.Config, err = terraform.Overrides(folder, exe)
-		if err != nil {
-			return nil, err
-		}
-	case e.Source.Mirror != "":
-		if e.Config, err = terraform.MirrorConfig(folder, e.Source.Mirror); err != nil {
-			return nil, err
-		}
+	if missing := e.Source.StandIns; f.providers == "real" && len(missing) > 0 {
+		return nil, fmt.Errorf("the real %s cannot be had: %s. Name a mirror in %s, or give --providers auto or stand-in", strings.Join(missing, ", "), e.Source.Reason, terraform.MirrorVariable)
+	}
+	exe, err := executableCopy(dir)
+	if err != nil {
+		return nil, err
+	}
+	if e.Config, err = e.Source.Configure(dir.Path("cache", "terraform"), exe); err != nil {
+		return nil, err
 	}
 	for name, value := range egress.Env(info.ProxyURL, egress.Directory(dir)) {
 		e.Env = append(e.Env, name+"="+value)

@@ -191,8 +191,12 @@ output "volume" { value = databricks_volume.raw.volume_path }
 // workspace, with the real terraform.
 func TestWorkspaceProject(t *testing.T) {
 	t.Parallel()
+	eachEngine(t, testWorkspaceProject)
+}
+
+func testWorkspaceProject(t *testing.T, on setup) {
 	s := servertest.Start(t, nil)
-	p := newProject(t, s, workspaceProject)
+	p := newProject(t, s, on, workspaceProject)
 	notebook := filepath.Join(p.dir, "prepare.py")
 	if err := os.WriteFile(notebook, []byte("# Databricks notebook source\nprint(1)\n"), 0o644); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 type Engine struct {
 	Program string   // its path
 	Dir     string   // the working directory
-	Config  string   // of Overrides or MirrorConfig, "" for the user's own
+	Config  string   // of Source.Configure
 	Env     []string // more variables
 	Source  Source
 }
@@ -56,11 +56,7 @@ func Find(name string) (string, error) {
 func (e *Engine) command(ctx context.Context, args []string) *exec.Cmd {
 	c := exec.CommandContext(ctx, e.Program, args...)
 	c.Dir, c.Env = e.Dir, append(os.Environ(), e.Env...)
-	if e.Config != "" && !e.Source.Real {
-		c.Env = append(c.Env, Environment(e.Config, args)...)
-	} else if e.Config != "" {
-		c.Env = append(c.Env, "TF_CLI_CONFIG_FILE="+e.Config)
-	}
+	c.Env = append(c.Env, e.Source.Environment(e.Config, args)...)
 	return c
 }
 
@@ -83,7 +79,7 @@ func (e *Engine) output(ctx context.Context, args ...string) ([]byte, error) {
 	c.Stderr = &errs
 	b, err := c.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w: %s", filepath.Base(e.Program), strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
+		return nil, fmt.Errorf("%s %s: %w: %s", engineName(e.Program), strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
 	}
 	return b, nil
 }
@@ -101,13 +97,12 @@ func (e *Engine) Describe(ctx context.Context, global ...string) (string, error)
 	if err := json.Unmarshal(b, &v); err != nil {
 		return "", err
 	}
-	text := fmt.Sprintf("%s %s (%s), ", filepath.Base(e.Program), v.Version, e.Program)
-	if !e.Source.Real {
-		return text + "with wherry's stand-ins for the providers " + strings.Join(StandIns, ", ") + ": " + e.Source.Reason, nil
-	}
-	text += "with the real providers " + e.Source.Reason
-	for _, name := range slices.Sorted(maps.Keys(v.Providers)) {
-		text += ", " + name + " " + v.Providers[name]
+	text := fmt.Sprintf("%s %s (%s), with %s", engineName(e.Program), v.Version, e.Program, e.Source)
+	for i, name := range slices.Sorted(maps.Keys(v.Providers)) {
+		if i == 0 {
+			text += "; selected"
+		}
+		text += " " + name + " " + v.Providers[name]
 	}
 	return text, nil
 }

@@ -24,7 +24,7 @@ import (
 const teamProject = `
 terraform {
   required_providers {
-    azurerm    = { source = "hashicorp/azurerm", version = "~> 4.0" }
+    azurerm    = { source = "hashicorp/azurerm", version = ">= 4.0, < 6.0" }
     azuread    = { source = "hashicorp/azuread", version = "~> 3.0" }
     databricks = { source = "databricks/databricks", version = "~> 1.60" }
   }
@@ -134,6 +134,7 @@ resource "azurerm_key_vault" "main" {
   location            = azurerm_resource_group.main.location
   tenant_id           = data.azurerm_client_config.current.tenant_id
   sku_name            = "standard"
+  rbac_authorization_enabled = false
   access_policy {
     tenant_id          = data.azurerm_client_config.current.tenant_id
     object_id          = data.azurerm_client_config.current.object_id
@@ -270,8 +271,12 @@ func (c *cloud) send(method, where, token string, header map[string]string, body
 // real terraform, uses it, changes it behind terraform's back and takes it down.
 func TestTeamProject(t *testing.T) {
 	t.Parallel()
+	eachSource(t, testTeamProject)
+}
+
+func testTeamProject(t *testing.T, on setup) {
 	s := servertest.Start(t, nil)
-	p := newProject(t, s, teamProject)
+	p := newProject(t, s, on, teamProject)
 	c := newCloud(t, s)
 	p.env = append(without(p.env, "DATABRICKS_"), c.env...)
 	p.run("init", "-no-color", "-input=false")
@@ -334,6 +339,10 @@ func TestTeamProject(t *testing.T) {
 // with its file and line, and a wrong word by the stand-in.
 func TestRefused(t *testing.T) {
 	t.Parallel()
+	eachEngine(t, testRefused)
+}
+
+func testRefused(t *testing.T, on setup) {
 	s := servertest.Start(t, nil)
 	for name, test := range map[string]struct{ text, want string }{
 		"argument": {"provider \"azurerm\" {\n  features {}\n}\nresource \"azurerm_resource_group\" \"x\" {\n  name = \"x\"\n  location = \"westeurope\"\n  colour = \"red\"\n}\n", "on main.tf line 7"},
@@ -342,7 +351,7 @@ func TestRefused(t *testing.T) {
 		"one of":   {"provider \"databricks\" {}\nresource \"databricks_grant\" \"x\" {\n  principal = \"a\"\n  privileges = [\"SELECT\"]\n}\n", "One of these must be written"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newProject(t, s, `terraform {
+			p := newProject(t, s, on, `terraform {
 required_providers {
 azurerm = { source = "hashicorp/azurerm" }
 databricks = { source = "databricks/databricks" }
@@ -376,8 +385,12 @@ func without(env []string, prefix string) (out []string) {
 // writes, with its state in a storage account of the installation.
 func TestNewProject(t *testing.T) {
 	t.Parallel()
+	eachSource(t, testNewProject)
+}
+
+func testNewProject(t *testing.T, on setup) {
 	s := servertest.Start(t, nil)
-	p := newProject(t, s, "")
+	p := newProject(t, s, on, "")
 	if err := os.Remove(filepath.Join(p.dir, "main.tf")); err != nil {
 		t.Fatal(err)
 	}

@@ -28,28 +28,67 @@ func TestMain(m *testing.M) {
 
 // project is a folder with Terraform files, and how terraform runs in it.
 type project struct {
-	t      *testing.T
+	t *testing.T
+	setup
 	dir    string
-	engine string
 	config string
 	env    []string
 }
 
-func newProject(t *testing.T, s *servertest.Server, text string) *project {
+// setup is an engine of this machine and where providers come from.
+type setup struct {
+	engine string // its path
+	source terraform.Source
+}
+
+var standIns = terraform.Source{StandIns: terraform.StandIns, Reason: "the test says so"}
+
+// eachEngine runs a test with terraform and with tofu, where they are found,
+// and our stand-ins.
+func eachEngine(t *testing.T, test func(t *testing.T, on setup)) {
 	t.Helper()
-	engine, err := exec.LookPath("terraform")
-	if err != nil {
-		if engine, err = exec.LookPath("tofu"); err != nil {
-			t.Skip("neither terraform nor tofu is in PATH")
+	found := 0
+	for _, name := range []string{"terraform", "tofu"} {
+		engine, err := exec.LookPath(name)
+		if err != nil {
+			continue
 		}
+		found++
+		t.Run(name, func(t *testing.T) { test(t, setup{engine: engine, source: standIns}) })
 	}
-	p := &project{t: t, dir: t.TempDir(), engine: engine}
+	if found == 0 {
+		t.Skip("neither terraform nor tofu is in PATH")
+	}
+}
+
+// eachSource runs a test with each engine and the stand-ins, and with what a
+// mirror has of the real providers, where one is named.
+func eachSource(t *testing.T, test func(t *testing.T, on setup)) {
+	t.Helper()
+	eachEngine(t, func(t *testing.T, on setup) {
+		t.Run("stand-ins", func(t *testing.T) { test(t, on) })
+		t.Run("real", func(t *testing.T) {
+			if os.Getenv(terraform.MirrorVariable) == "" {
+				t.Skipf("real provider not run: %s names no mirror; CONTRIBUTING.md says how to build one", terraform.MirrorVariable)
+			}
+			on.source = terraform.Locate(t.Context(), on.engine)
+			if len(on.source.Mirrored) == 0 {
+				t.Fatal(on.source.Reason)
+			}
+			test(t, on)
+		})
+	})
+}
+
+func newProject(t *testing.T, s *servertest.Server, on setup, text string) *project {
+	t.Helper()
+	p := &project{t: t, setup: on, dir: t.TempDir()}
 	p.write(text)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.config, err = terraform.Overrides(t.TempDir(), exe); err != nil {
+	if p.config, err = on.source.Configure(t.TempDir(), exe); err != nil {
 		t.Fatal(err)
 	}
 	for k, v := range egress.Env(s.ProxyURL, egress.Directory(s.State)) {
@@ -71,7 +110,7 @@ func (p *project) write(text string) {
 func (p *project) try(args ...string) (int, string) {
 	p.t.Helper()
 	c := exec.CommandContext(p.t.Context(), p.engine, args...)
-	c.Dir, c.Env = p.dir, append(p.env, terraform.Environment(p.config, args)...)
+	c.Dir, c.Env = p.dir, append(p.env, p.source.Environment(p.config, args)...)
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
 	err := c.Run()

@@ -33,11 +33,12 @@ resource "terraform_data" "deployed" {
 output "commit" { value = terraform_data.deployed.output }
 `
 
-// terraform is the real binary in a folder of its own.
+// terraform is the real binary, or tofu's, in a folder of its own.
 type terraform struct {
 	*site
-	dir string
-	env []string
+	program string
+	dir     string
+	env     []string
 }
 
 // run returns what terraform printed and whether it succeeded.
@@ -45,7 +46,7 @@ func (tf *terraform) run(args ...string) (string, bool) {
 	tf.Helper()
 	ctx, cancel := context.WithTimeout(tf.Context(), 2*time.Minute)
 	defer cancel()
-	c := exec.CommandContext(ctx, "terraform", append([]string{"-chdir=" + tf.dir}, args...)...)
+	c := exec.CommandContext(ctx, tf.program, append([]string{"-chdir=" + tf.dir}, args...)...)
 	c.Env = tf.env
 	out, err := c.CombinedOutput()
 	return string(out), err == nil
@@ -55,17 +56,17 @@ func (tf *terraform) must(args ...string) string {
 	tf.Helper()
 	out, ok := tf.run(args...)
 	if !ok {
-		tf.Fatalf("terraform %s:\n%s", strings.Join(args, " "), out)
+		tf.Fatalf("%s %s:\n%s", tf.program, strings.Join(args, " "), out)
 	}
 	return out
 }
 
-func (s *site) terraform(env map[string]string) *terraform {
+func (s *site) terraform(program string, env map[string]string) *terraform {
 	s.Helper()
-	if _, err := exec.LookPath("terraform"); err != nil {
-		s.Skip("terraform is not installed: its azurerm backend is tested where it is")
+	if _, err := exec.LookPath(program); err != nil {
+		s.Skipf("%s is not installed: its azurerm backend is tested where it is", program)
 	}
-	tf := &terraform{site: s, dir: s.TempDir()}
+	tf := &terraform{site: s, program: program, dir: s.TempDir()}
 	all := egress.Env(s.ProxyURL, egress.Directory(s.State))
 	all["PATH"], all["HOME"], all["CHECKPOINT_DISABLE"], all["TF_IN_AUTOMATION"] = os.Getenv("PATH"), tf.dir, "1", "1"
 	for name, value := range env {
@@ -83,31 +84,35 @@ func (s *site) terraform(env map[string]string) *terraform {
 var lockID = regexp.MustCompile(`ID:\s+([0-9a-f-]{36})`)
 
 // TestTerraformBackend: the real terraform keeps its state and lock in an account
-// that was made through the management API, signed in each way it knows.
+// that was made through the management API, signed in each way it knows; tofu too.
 func TestTerraformBackend(t *testing.T) {
-	for _, way := range []string{"access key", "entra", "management API", "oidc"} {
-		t.Run(way, func(t *testing.T) {
-			s := newSite(t)
-			admin := s.group()
-			s.account(admin, "samlops123")
-			s.want(http.StatusCreated, admin, "PUT", management+account+"/blobServices/default/containers/tfstate?api-version=2025-08-01", `{"properties":{}}`)
-			tf := s.terraform(s.backendSignIn(way, admin))
-			tf.must("init", "-input=false", "-no-color")
-			if out := tf.must("apply", "-auto-approve", "-input=false", "-no-color"); !strings.Contains(out, `commit = "first"`) {
-				t.Fatalf("%s", out)
-			}
-			tf.lockedOut(admin)
-			if out := tf.must("plan", "-detailed-exitcode", "-input=false", "-no-color"); !strings.Contains(out, "No changes") {
-				t.Errorf("the state did not survive: %s", out)
-			}
-			if out := tf.must("state", "list"); out != "terraform_data.deployed\n" {
-				t.Errorf("state list: %s", out)
-			}
-			tf.must("workspace", "new", "other")
-			if out := tf.must("workspace", "list"); !strings.Contains(out, "* other") {
-				t.Errorf("workspaces: %s", out)
-			}
-		})
+	for _, program := range []string{"terraform", "tofu"} {
+		for _, way := range []string{"access key", "entra", "management API", "oidc"} {
+			t.Run(program+" "+way, func(t *testing.T) { testBackend(t, program, way) })
+		}
+	}
+}
+
+func testBackend(t *testing.T, program, way string) {
+	s := newSite(t)
+	admin := s.group()
+	s.account(admin, "samlops123")
+	s.want(http.StatusCreated, admin, "PUT", management+account+"/blobServices/default/containers/tfstate?api-version=2025-08-01", `{"properties":{}}`)
+	tf := s.terraform(program, s.backendSignIn(way, admin))
+	tf.must("init", "-input=false", "-no-color")
+	if out := tf.must("apply", "-auto-approve", "-input=false", "-no-color"); !strings.Contains(out, `commit = "first"`) {
+		t.Fatalf("%s", out)
+	}
+	tf.lockedOut(admin)
+	if out := tf.must("plan", "-detailed-exitcode", "-input=false", "-no-color"); !strings.Contains(out, "No changes") {
+		t.Errorf("the state did not survive: %s", out)
+	}
+	if out := tf.must("state", "list"); out != "terraform_data.deployed\n" {
+		t.Errorf("state list: %s", out)
+	}
+	tf.must("workspace", "new", "other")
+	if out := tf.must("workspace", "list"); !strings.Contains(out, "* other") {
+		t.Errorf("workspaces: %s", out)
 	}
 }
 

@@ -27,11 +27,8 @@ type definition struct {
 	run     func(context.Context, *call) error
 }
 
-// The inputs that several actions share.
-var (
-	cachedInputs    = map[string]string{"path": "", "key": "", "restore-keys": "", "upload-chunk-size": "", "enableCrossOsArchive": "", "fail-on-cache-miss": "false", "lookup-only": "false", "save-always": ""}
-	terraformInputs = map[string]string{"terraform_version": "latest", "tofu_version": "latest", "terraform_wrapper": "true", "tofu_wrapper": "true", "cli_config_credentials_hostname": "", "cli_config_credentials_token": ""}
-)
+// cachedInputs are those that the actions of caches share.
+var cachedInputs = map[string]string{"path": "", "key": "", "restore-keys": "", "upload-chunk-size": "", "enableCrossOsArchive": "", "fail-on-cache-miss": "false", "lookup-only": "false", "save-always": ""}
 
 // definitions are the built-in actions; one in a subfolder of another's
 // repository, as actions/cache/restore, counts for itself.
@@ -68,8 +65,8 @@ var definitions = map[string]definition{
 	"actions/download-artifact": {inputs: map[string]string{"name": "", "path": "", "pattern": "", "merge-multiple": "false", "github-token": "", "repository": "", "run-id": "", "artifact-ids": ""}, outputs: []string{"download-path"}, run: downloadArtifact},
 	"actions/github-script":     {inputs: map[string]string{"script": "", "github-token": "${{ github.token }}", "result-encoding": "json", "debug": "", "user-agent": "", "previews": "", "retries": "0", "retry-exempt-status-codes": "", "base-url": ""}, outputs: []string{"result"}, run: githubScript},
 	"astral-sh/setup-uv":        {inputs: map[string]string{"version": "", "python-version": "", "enable-cache": "", "cache-dependency-glob": "", "cache-suffix": "", "github-token": "", "activate-environment": "false", "working-directory": ""}, outputs: []string{"uv-version", "uv-path", "cache-hit"}, run: setupUV},
-	"hashicorp/setup-terraform": {inputs: terraformInputs, run: setupTerraform},
-	"opentofu/setup-opentofu":   {inputs: terraformInputs, run: setupTofu},
+	"hashicorp/setup-terraform": {inputs: map[string]string{"terraform_version": "latest", "terraform_wrapper": "true", "cli_config_credentials_hostname": "", "cli_config_credentials_token": ""}, run: setupTerraform},
+	"opentofu/setup-opentofu":   {inputs: map[string]string{"tofu_version": "latest", "tofu_version_file": "", "tofu_wrapper": "true", "cli_config_credentials_hostname": "", "cli_config_credentials_token": "", "github_token": ""}, run: setupTofu},
 	"databricks/setup-cli":      {inputs: map[string]string{"version": ""}, outputs: []string{"version"}, run: setupCLI},
 	"azure/login": {
 		inputs: map[string]string{

@@ -364,5 +364,12 @@ func setupTerraform(ctx context.Context, c *call) error {
 }
 
 func setupTofu(ctx context.Context, c *call) error {
-	return c.terraform(ctx, "tofu", c.Tofu, c.input("tofu_version"), c.flag("tofu_wrapper"))
+	want := c.input("tofu_version")
+	if c.input("tofu_version_file") != "" { // which the action lets win
+		var err error
+		if want, err = c.wanted("", "tofu_version_file"); err != nil {
+			return err
+		}
+	}
+	return c.terraform(ctx, "tofu", c.Tofu, want, c.flag("tofu_wrapper"))
 }

@@ -34,22 +34,17 @@ func (c *call) terraform(ctx context.Context, name, program, want string, output
 			return err
 		}
 	}
-	source := terraform.Real(ctx)
-	config := ""
-	switch {
-	case !source.Real:
-		config, err = terraform.Overrides(filepath.Join(c.Dir, "tools", "providers"), c.Exe)
-		c.say("::notice::%s %s; the real providers cannot be had (%s): wherry stands in for %s", name, engine.version, source.Reason, strings.Join(terraform.StandIns, ", "))
-	case source.Mirror != "":
-		config, err = terraform.MirrorConfig(filepath.Join(c.Dir, "tools", "providers"), source.Mirror)
-		c.say("%s %s, real providers %s", name, engine.version, source.Reason)
-	default:
-		c.say("%s %s, real providers %s", name, engine.version, source.Reason)
+	source := terraform.Locate(ctx, engine.path)
+	level := ""
+	if len(source.StandIns) > 0 {
+		level = "::notice::"
 	}
+	c.say("%s%s %s, with %s", level, name, engine.version, source)
+	config, err := source.Configure(filepath.Join(c.Dir, "tools", "providers"), c.Exe)
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(wrapped{Program: engine.path, Config: config, Real: source.Real, Outputs: outputs})
+	b, err := json.Marshal(wrapped{Program: engine.path, Config: config, Source: source, Outputs: outputs})
 	if err != nil {
 		return err
 	}
@@ -65,10 +60,10 @@ func (c *call) terraform(ctx context.Context, name, program, want string, output
 
 // wrapped is what the wrapper runs.
 type wrapped struct {
-	Program string `json:"program"`
-	Config  string `json:"config"`
-	Real    bool   `json:"real"`
-	Outputs bool   `json:"outputs"`
+	Program string           `json:"program"`
+	Config  string           `json:"config"`
+	Source  terraform.Source `json:"source"`
+	Outputs bool             `json:"outputs"`
 }
 
 // Terraform is the wrapper: it runs the engine with its arguments, which come
@@ -86,7 +81,7 @@ func Terraform(ctx context.Context, tools string, args []string, out, errs io.Wr
 	if err := json.Unmarshal(b, &w); err != nil {
 		return 1, err
 	}
-	e := &terraform.Engine{Program: w.Program, Config: w.Config, Source: terraform.Source{Real: w.Real}}
+	e := &terraform.Engine{Program: w.Program, Config: w.Config, Source: w.Source}
 	var global []string
 	args = args[1:]
 	for len(args) > 0 && strings.HasPrefix(args[0], "-chdir=") {
