@@ -191,6 +191,12 @@ func (v *delivery) set(ctx context.Context, scope, of, name, value string, secre
 	return v.Client.Do(ctx, "PUT", "/api/wherry/ci/values", map[string]any{scope: of, "name": name, "value": value, "secret": secret}, nil)
 }
 
+// What the step that sets Terraform up says of the providers.
+var (
+	realProviders = regexp.MustCompile(`with the real ([a-z/, ]+) from `)
+	standIns      = regexp.MustCompile(`wherry's stand-ins for the providers ([a-z/, ]+): (.+)`)
+)
+
 // infrastructure applies Terraform by the project's own workflow, and keeps the
 // outputs that the other workflow needs, as its README says.
 func (v *delivery) infrastructure(ctx context.Context, s *Step, environment string) error {
@@ -207,8 +213,11 @@ func (v *delivery) infrastructure(ctx context.Context, s *Step, environment stri
 	if err != nil {
 		return err
 	}
-	if strings.Contains(log, "wherry stands in for") {
-		s.Fallback = "the providers azurerm, azuread and databricks are wherry's stand-ins: the real ones cannot be had here"
+	if m := realProviders.FindStringSubmatch(log); m != nil {
+		s.Tool += ", real " + m[1]
+	}
+	if m := standIns.FindStringSubmatch(log); m != nil {
+		s.Fallback = "the providers " + m[1] + " are wherry's stand-ins: " + strings.TrimSpace(m[2])
 	}
 	outputs := regexp.MustCompile(`(?m)^(workspace_url|deployer_client_id) = "(.*)"`).FindAllStringSubmatch(r.summaries(), -1)
 	names := map[string]string{"workspace_url": "DATABRICKS_HOST", "deployer_client_id": "DEPLOYER_CLIENT_ID"}

@@ -281,6 +281,7 @@ func testTeamProject(t *testing.T, on setup) {
 	p.env = append(without(p.env, "DATABRICKS_"), c.env...)
 	p.run("init", "-no-color", "-input=false")
 	p.run("validate", "-no-color")
+	p.realOnes()
 	p.apply()
 	p.unchanged()
 
@@ -415,6 +416,7 @@ func testNewProject(t *testing.T, on setup) {
 		}
 	}
 	p.run("init", "-no-color", "-input=false", "-backend-config=environments/staging.backend.hcl")
+	p.realOnes()
 	p.run("apply", "-auto-approve", "-no-color", "-input=false", "-var-file=environments/staging.tfvars")
 	if code, out := p.try("plan", "-detailed-exitcode", "-no-color", "-input=false", "-var-file=environments/staging.tfvars"); code != 0 {
 		t.Errorf("a second plan is not empty: exit %d\n%s", code, out)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,6 +133,25 @@ func (p *project) run(args ...string) string {
 func (p *project) apply() {
 	p.t.Helper()
 	p.run("apply", "-auto-approve", "-no-color", "-input=false")
+}
+
+// realOnes wants the engine to have chosen the mirror's providers, and no others.
+func (p *project) realOnes() {
+	p.t.Helper()
+	var v struct {
+		Selected map[string]string `json:"provider_selections"`
+	}
+	if err := json.Unmarshal([]byte(p.run("version", "-json")), &v); err != nil {
+		p.t.Fatal(err)
+	}
+	var got []string
+	for address := range v.Selected {
+		_, source, _ := strings.Cut(address, "/")
+		got = append(got, source)
+	}
+	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(p.source.Mirrored))) {
+		p.t.Fatalf("the engine chose %v, the mirror has %v", v.Selected, p.source.Mirrored)
+	}
 }
 
 // unchanged wants a plan with nothing to do.

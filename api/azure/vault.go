@@ -2,6 +2,7 @@ package azure
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,12 +58,38 @@ func (s *Service) keyVault(x *change) error {
 	return nil
 }
 
-// deletedVaults: none can be recovered, so none is there.
+// deletedVaults: none can be recovered, so none is there. Purging one is an
+// operation that clients ask after at its Location (azurerm does, where
+// purge_soft_delete_on_destroy is on, and takes only an empty 200 for its end).
 func (s *Service) deletedVaults(c *call, t target) error {
-	if len(t.names) < len(t.types) {
+	last := len(t.types) - 1
+	switch {
+	case c.r.Method == http.MethodPost && last == 2 && strings.EqualFold(t.types[last], "purge"):
+		return s.purgeVault(c, t)
+	case len(t.names) < len(t.types):
 		return c.answer(http.StatusOK, Document{"value": []any{}})
 	}
 	return notFound("DeletedVaultNotFound", "The specified deleted vault does not exist.")
+}
+
+func (s *Service) purgeVault(c *call, t target) error {
+	if err := s.allow(c, "Microsoft.KeyVault/locations/deletedVaults/purge/action", "/subscriptions/"+t.subscription); err != nil {
+		return err
+	}
+	var there []azure.Resource
+	if err := s.DB.Read(c.ctx(), func(tx *store.Tx) (err error) {
+		there, err = azure.Named(tx, vaultType, t.names[1])
+		return err
+	}); err != nil {
+		return err
+	}
+	if len(there) > 0 { // not deleted yet
+		return notFound("DeletedVaultNotFound", "The specified deleted vault does not exist.")
+	}
+	c.w.Header().Set("Location", "https://"+c.r.Host+"/subscriptions/"+t.subscription+"/providers/Microsoft.KeyVault/locations/"+url.PathEscape(t.names[0])+"/operationResults/purge?api-version="+url.QueryEscape(c.r.URL.Query().Get("api-version")))
+	c.w.Header().Set("Retry-After", "0")
+	c.w.WriteHeader(http.StatusAccepted)
+	return nil
 }
 
 // vault serves the secrets of a vault, below its own host name.

@@ -68,7 +68,17 @@ func TestVault(t *testing.T) {
 	s.want(http.StatusNoContent, token, "DELETE", host+"/deletedsecrets/db"+v, "")
 	s.refused(http.StatusNotFound, "SecretNotFound", token, "GET", host+"/deletedsecrets/db"+v, "")
 	s.refused(http.StatusNotImplemented, "NotImplemented", token, "GET", host+"/keys/k"+v, "")
+	purge := management + subscription + "/providers/Microsoft.KeyVault/locations/westeurope/deletedVaults/kv-mlops/purge?api-version=2023-07-01"
+	s.refused(http.StatusNotFound, "DeletedVaultNotFound", admin, "POST", purge, "")
 	s.want(http.StatusOK, admin, "DELETE", management+vault+"?api-version=2023-02-01", "")
+	s.refused(http.StatusForbidden, "AuthorizationFailed", s.token(robot, management), "POST", purge, "")
+	status, _, header := s.call(admin, "POST", purge, "")
+	if status != http.StatusAccepted {
+		t.Fatalf("purge: %d", status)
+	}
+	if status, _, header := s.call(admin, "GET", header.Get("Location"), ""); status != http.StatusOK || header.Get("Content-Length") != "0" {
+		t.Errorf("the end of a purge: %d %v", status, header)
+	}
 	s.refused(http.StatusNotFound, "VaultNotFound", token, "GET", host+"/secrets"+v, "")
 }
 
