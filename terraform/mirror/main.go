@@ -83,7 +83,8 @@ func (b *builder) tofu(ctx context.Context) error {
 	if err := os.Mkdir(module, 0o755); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("module mirror\n\nrequire %s %s\n\nreplace %s\n", tofuModule, tofuVersion, tofuHCL)
+	// With a go line, only the modules that are built from are asked for.
+	text := fmt.Sprintf("module mirror\n\ngo 1.26.6\n\nrequire %s %s\n\nreplace %s\n", tofuModule, tofuVersion, tofuHCL)
 	if err := os.WriteFile(filepath.Join(module, "go.mod"), []byte(text), 0o644); err != nil {
 		return err
 	}
