@@ -306,6 +306,8 @@ func TestStoredKinds(t *testing.T) {
 	if loc.Url != "abfss://raw@acct.dfs.core.windows.net" || loc.CredentialName != "lake-cred" {
 		t.Errorf("location %+v", loc)
 	}
+	_, err := w.ExternalLocations.Create(ctx, sdk.CreateExternalLocation{Name: "zone", CredentialName: "lake-cred", Url: "abfss://raw@acct.dfs.core.windows.net/zone", ReadOnly: true})
+	wantCode(t, err, 400, "INVALID_PARAMETER_VALUE")
 	fn := must(w.Functions.Create(ctx, sdk.CreateFunctionRequest{FunctionInfo: sdk.CreateFunction{
 		CatalogName: "workspace", SchemaName: "default", Name: "twice", DataType: sdk.ColumnTypeNameInt, FullDataType: "int",
 		RoutineBody: sdk.CreateFunctionRoutineBodySql, RoutineDefinition: "x * 2", ParameterStyle: sdk.CreateFunctionParameterStyleS, SecurityType: sdk.CreateFunctionSecurityTypeDefiner,
@@ -318,7 +320,7 @@ func TestStoredKinds(t *testing.T) {
 	if len(fns) != 1 {
 		t.Errorf("functions %+v", fns)
 	}
-	_, err := w.TemporaryTableCredentials.GenerateTemporaryTableCredentials(ctx, sdk.GenerateTemporaryTableCredentialRequest{TableId: "x", Operation: sdk.TableOperationRead})
+	_, err = w.TemporaryTableCredentials.GenerateTemporaryTableCredentials(ctx, sdk.GenerateTemporaryTableCredentialRequest{TableId: "x", Operation: sdk.TableOperationRead})
 	wantCode(t, err, 501, "NOT_IMPLEMENTED")
 	_, err = w.Connections.ListAll(ctx, sdk.ListConnectionsRequest{})
 	wantCode(t, err, 501, "NOT_IMPLEMENTED")

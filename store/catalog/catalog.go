@@ -295,6 +295,9 @@ func (s *Store) Create(ctx context.Context, parent string, n wherry.Securable, a
 		if err := free(tx, &n); err != nil {
 			return err
 		}
+		if err := checkOverlap(tx, &n, "", "Create"); err != nil {
+			return err
+		}
 		if n.Kind == wherry.SecurableTable && n.TableType == wherry.Managed {
 			if err := s.claim(tx, in, &n, given); err != nil {
 				return err
@@ -366,10 +369,17 @@ func (s *Store) Update(ctx context.Context, kind, fullName, actor string, edit f
 			return err
 		}
 		before := *out
+		claimed, err := claims(out)
+		if err != nil {
+			return err
+		}
 		if err := edit(out); err != nil {
 			return err
 		}
 		if out.Name, err = wherry.CheckSecurableName(out.Name); err != nil {
+			return err
+		}
+		if err := checkOverlap(tx, out, claimed, "Update"); err != nil {
 			return err
 		}
 		if out.Name != before.Name {

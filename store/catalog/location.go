@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"encoding/json"
 	"io/fs"
 	"path"
 	"strings"
@@ -36,8 +35,8 @@ func LakePath(uri string) string {
 	return clean
 }
 
-// Covering finds the external location that a URI lies in, the narrowest if
-// there are several; nil if it lies in none.
+// Covering finds the external location that a URI lies in; nil if it lies in
+// none. Should an older version have let two overlap, it is the narrowest.
 func (s *Store) Covering(ctx context.Context, uri string) (found *wherry.Securable, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
 		found, err = covering(tx, uri)
@@ -78,11 +77,9 @@ func managedRoot(tx *store.Tx, schema *wherry.Securable) (string, error) {
 		*wherry.Securable
 		folder string
 	}{{schema, "schemas/"}, {catalog, "catalogs/"}} {
-		var root string
-		if raw, ok := in.Doc["storage_root"]; ok {
-			if err := json.Unmarshal(raw, &root); err != nil {
-				return "", wherry.Errorf(wherry.CodeInvalidParameter, "storage_root of '%s': a string is expected", in.FullName())
-			}
+		root, err := storageRoot(in.Securable)
+		if err != nil {
+			return "", err
 		}
 		if root == "" {
 			continue
