@@ -214,7 +214,7 @@ func (b *builder) work(ctx context.Context) error {
 		work = func(*jobs.Store) scheduler.Compute { return clusters }
 	}
 	api := jobsapi.New(b.runs, b.cfg.State)
-	api.Permit = permitJob(b.files)
+	api.Permit = workspaceapi.PermitJob
 	b.add(trigger.New(b.runs).Run, api.Routes()...)
 	b.add(scheduler.New(b.runs, work(b.runs)).Run)
 	proving := verification.New(verification.Config{

@@ -300,9 +300,10 @@ func (w *work) change(ctx context.Context, k kind, r deployment.Resource, change
 	if r.Type == "jobs" { // tells it from all others if we die before we know its id
 		config["deployment"].(map[string]any)["deployment_id"] = w.version.DeploymentID
 	}
+	body := request(r.Type, config, r.Permissions)
 	switch change.Action {
 	case deployment.Create:
-		id, err = k.create(ctx, w.c, config)
+		id, err = k.create(ctx, w.c, body)
 	case deployment.Bind, deployment.Update:
 		id = change.ID
 		if len(change.Fields) > 0 {
@@ -310,7 +311,7 @@ func (w *work) change(ctx context.Context, k kind, r deployment.Resource, change
 		}
 	case deployment.Recreate:
 		if err = k.remove(ctx, w.c, change.ID); err == nil {
-			id, err = k.create(ctx, w.c, config)
+			id, err = k.create(ctx, w.c, body)
 		}
 	}
 	if err != nil {

@@ -79,8 +79,10 @@ func (s *site) start() {
 	check(s.t, catalogAPI.Start(ctx))
 	files := workspaceapi.New(workspace.New(s.db), catalogs, s.dir)
 	check(s.t, files.Start())
+	jobsAPI := jobsapi.New(jobs.New(s.db), s.dir)
+	jobsAPI.Permit = workspaceapi.PermitJob
 	s.service = deployments.New(s.db, deploymentstore.New(s.db), s.dir)
-	routes := slices.Concat(catalogAPI.Routes(), files.Routes(), jobsapi.New(jobs.New(s.db), s.dir).Routes(), scim.New(s.db).Routes(), s.service.Routes())
+	routes := slices.Concat(catalogAPI.Routes(), files.Routes(), jobsAPI.Routes(), scim.New(s.db).Routes(), s.service.Routes())
 	routes = append(routes, api.Route{Method: "GET", Path: "/health", Permission: api.Public, Handler: api.Raw(func(http.ResponseWriter, *http.Request) error { return nil })})
 	mux := api.NewMux(signIn, routes...)
 	check(s.t, s.service.Start(ctx, mux))

@@ -252,7 +252,7 @@ func writeExtras(ctx context.Context, c *caller, k kind, ext string, row deploym
 
 // remake makes a deleted resource anew. What it held is gone.
 func (s *Service) remake(ctx context.Context, p *place, k kind, row deployments.Resource, config map[string]any) error {
-	id, err := k.create(ctx, p.c, config)
+	id, err := k.create(ctx, p.c, request(row.Kind, config, listOf(p.rows[row.Key+".permissions"].State)))
 	if err != nil {
 		return err
 	}

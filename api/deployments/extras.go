@@ -288,12 +288,18 @@ func setPermissions(ctx context.Context, c *caller, k kind, id string, before, l
 	if err != nil {
 		return err
 	}
-	ours, entries := merged(levels(k, before), levels(k, list)), []map[string]any{}
+	ours := merged(levels(k, before), levels(k, list))
 	for _, p := range live { // those of others
 		if _, is := ours[principal(p)]; !is && text(p["level"]) != "IS_OWNER" {
 			list = append(slices.Clone(list), p)
 		}
 	}
+	return c.call(ctx, "PUT", "/api/2.0/permissions/"+k.permissions+"/"+url.PathEscape(id), map[string]any{"access_control_list": accessList(k, list)}, nil)
+}
+
+// accessList writes a bundle's permissions as the APIs take them.
+func accessList(k kind, list []map[string]any) []map[string]any {
+	entries := []map[string]any{}
 	for _, p := range list {
 		entry := map[string]any{"permission_level": level(k.permissions, text(p["level"]))}
 		for _, key := range []string{"user_name", "group_name", "service_principal_name"} {
@@ -303,7 +309,18 @@ func setPermissions(ctx context.Context, c *caller, k kind, id string, before, l
 		}
 		entries = append(entries, entry)
 	}
-	return c.call(ctx, "PUT", "/api/2.0/permissions/"+k.permissions+"/"+url.PathEscape(id), map[string]any{"access_control_list": entries}, nil)
+	return entries
+}
+
+// request is what makes a resource. The permissions of a job come with it: it is
+// never there without them.
+func request(kindName string, config map[string]any, permissions []map[string]any) map[string]any {
+	if kindName != "jobs" || len(permissions) == 0 {
+		return config
+	}
+	body := maps.Clone(config)
+	body["access_control_list"] = accessList(kinds[kindName], permissions)
+	return body
 }
 
 // level is a bundle's level in the words of one type of object: bundles have

@@ -3,6 +3,8 @@ package deployments_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -22,6 +24,31 @@ func (s *site) answer(path string) string {
 	var out json.RawMessage
 	check(s.t, s.client.Do(context.Background(), "GET", path, nil, &out))
 	return string(out)
+}
+
+// A job is never there without its permissions: they are stored with it, by a
+// deploy and where drift makes a deleted one anew.
+func TestPermissionsAreThereWithTheJob(t *testing.T) {
+	s, dir, ctx := newSite(t), t.TempDir(), context.Background()
+	write(t, dir, map[string]string{"databricks.yml": withExtras, "a.py": "a"})
+	made := 0
+	mux := s.mux
+	check(t, s.service.Start(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r)
+		if r.URL.Path == "/api/2.2/jobs/create" {
+			made++
+			if text := s.answer(fmt.Sprintf("/api/2.0/permissions/jobs/%d", made)); !strings.Contains(text, "CAN_VIEW") {
+				t.Errorf("job %d is there without its permissions: %s", made, text)
+			}
+		}
+	})))
+	_, err := s.deploy(dir)
+	check(t, err)
+	check(t, s.client.Do(ctx, "POST", "/api/2.2/jobs/delete", map[string]any{"job_id": 1}, nil))
+	s.revert(s.drift().Drift[0].ID)
+	if got := s.drift(); made != 2 || got.Sync != "in sync" {
+		t.Errorf("%d jobs were made, %s: %s", made, got.Sync, describe(got.Drift))
+	}
 }
 
 func TestFailedDeployTakesPermissionsAndGrantsBack(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/wherry-ml/wherry/api"
 	"github.com/wherry-ml/wherry/cron"
 	"github.com/wherry-ml/wherry/state"
+	db "github.com/wherry-ml/wherry/store"
 	store "github.com/wherry-ml/wherry/store/jobs"
 )
 
@@ -20,8 +21,8 @@ type Service struct {
 	store *store.Store
 	dir   state.Dir
 	// Permit checks the access_control_list of a new job, and returns what stores
-	// it once there is a job; nil ignores lists.
-	Permit func(ctx context.Context, list json.RawMessage) (store func(jobID int64) error, err error)
+	// it in the transaction of the job; nil ignores lists.
+	Permit func(ctx context.Context, list json.RawMessage) (also func(tx *db.Tx, jobID int64) error, err error)
 }
 
 // New returns the service.
@@ -158,17 +159,14 @@ func (s *Service) create(ctx context.Context, v version, in *wherry.JobSettings)
 	if err != nil {
 		return nil, err
 	}
-	permit := func(int64) error { return nil }
+	permit := func(*db.Tx, int64) error { return nil }
 	if s.Permit != nil && len(extra.ACL) > 0 {
 		if permit, err = s.Permit(ctx, extra.ACL); err != nil {
 			return nil, err
 		}
 	}
 	j := &wherry.Job{WorkspaceID: id.WorkspaceID, Creator: id.UserName, RunAs: runAs, Settings: *settings}
-	if err := s.store.Create(ctx, j); err != nil {
-		return nil, err
-	}
-	if err := permit(j.ID); err != nil {
+	if err := s.store.Create(ctx, j, permit); err != nil {
 		return nil, err
 	}
 	return &jobID{wherry.Int64(j.ID)}, nil

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	db "github.com/wherry-ml/wherry/store"
 	store "github.com/wherry-ml/wherry/store/workspace"
 )
 
@@ -196,7 +198,6 @@ func (s *Service) changePermissions(ctx context.Context, in *permissionsInput, k
 		return nil, err
 	}
 	list, err := s.store.ChangePermissions(ctx, wherry.IdentityFrom(ctx).WorkspaceID, o.path, o.id, func(have []store.Access) ([]store.Access, error) {
-		isOwner := func(a store.Access) bool { return a.Level == "IS_OWNER" }
 		owner := slices.IndexFunc(have, isOwner)
 		list := slices.Clone(keep(have))
 		if owners > 0 {
@@ -204,21 +205,7 @@ func (s *Service) changePermissions(ctx context.Context, in *permissionsInput, k
 		} else if owner >= 0 && !slices.ContainsFunc(list, isOwner) {
 			list = append(list, have[owner])
 		}
-		for _, a := range in.List {
-			kind, name, err := a.Principal()
-			if err != nil {
-				return nil, err
-			}
-			list = slices.DeleteFunc(list, func(b store.Access) bool {
-				k, n, _ := b.Principal()
-				return k == kind && n == name && !(isOwner(b) && owners == 0) // an owner stays owner
-			})
-			if slices.ContainsFunc(list, func(b store.Access) bool { k, n, _ := b.Principal(); return k == kind && n == name }) {
-				continue
-			}
-			list = append(list, a)
-		}
-		return list, nil
+		return put(list, in.List, owners), nil
 	})
 	if err != nil {
 		return nil, err
@@ -226,18 +213,39 @@ func (s *Service) changePermissions(ctx context.Context, in *permissionsInput, k
 	return o.answer(o.withOwner(list)), nil
 }
 
-// CheckPermissions checks the permissions that come with a new object of a type
-// ("jobs").
-func CheckPermissions(objectType string, list []store.Access) error {
-	i := slices.IndexFunc(objectKinds, func(k objectKind) bool { return k.path == objectType })
-	_, err := objectKinds[i].check(list)
-	return err
+func isOwner(a store.Access) bool { return a.Level == "IS_OWNER" }
+
+// put puts checked entries over a list: each takes the place of what its
+// principal had. Without an owner among them the one that there is stays it.
+func put(list, entries []store.Access, owners int) []store.Access {
+	for _, a := range entries {
+		kind, name, _ := a.Principal()
+		same := func(b store.Access) bool { k, n, _ := b.Principal(); return k == kind && n == name }
+		list = slices.DeleteFunc(list, func(b store.Access) bool { return same(b) && !(isOwner(b) && owners == 0) })
+		if !slices.ContainsFunc(list, same) {
+			list = append(list, a)
+		}
+	}
+	return list
 }
 
-// SetPermissions replaces the permissions of an object, as a PUT of them does.
-func (s *Service) SetPermissions(ctx context.Context, objectType, id string, list []store.Access) error {
-	_, err := s.setPermissions(ctx, &permissionsInput{Path: objectType + "/" + id, List: list})
-	return err
+// PermitJob checks the access_control_list that comes with a new job, and
+// returns what stores it in the job's transaction, as a PUT of the job's
+// permissions would.
+func PermitJob(ctx context.Context, raw json.RawMessage) (also func(tx *db.Tx, jobID int64) error, err error) {
+	var list []store.Access
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "access_control_list: %v", err)
+	}
+	i := slices.IndexFunc(objectKinds, func(k objectKind) bool { return k.path == "jobs" })
+	owners, err := objectKinds[i].check(list)
+	if err != nil {
+		return nil, err
+	}
+	ws := wherry.IdentityFrom(ctx).WorkspaceID
+	return func(tx *db.Tx, jobID int64) error {
+		return store.PutPermissions(ctx, tx, ws, "jobs", strconv.FormatInt(jobID, 10), put(nil, list, owners))
+	}, nil
 }
 
 // check checks the entries of a request and counts the owners in it.

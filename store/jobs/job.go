@@ -34,8 +34,9 @@ func getJob(tx *store.Tx, ws, id int64) (*wherry.Job, error) {
 	return j, err
 }
 
-// Create stores a job and gives it its id.
-func (s *Store) Create(ctx context.Context, j *wherry.Job) error {
+// Create stores a job and gives it its id. What also stores (its permissions) is
+// there with the job or, like the job, not at all.
+func (s *Store) Create(ctx context.Context, j *wherry.Job, also ...func(tx *store.Tx, jobID int64) error) error {
 	return s.write(ctx, func(c *change) (err error) {
 		if j.ID, err = c.NextID("job"); err != nil {
 			return err
@@ -47,6 +48,11 @@ func (s *Store) Create(ctx context.Context, j *wherry.Job) error {
 		_, err = c.Exec(`INSERT INTO job (id, workspace_id, name, name_folded, creator, run_as, settings, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 			j.ID, j.WorkspaceID, j.Settings.Name, strings.ToLower(j.Settings.Name), j.Creator, j.RunAs.ID, string(j.Settings.Raw), c.now)
+		for _, fn := range also {
+			if err == nil {
+				err = fn(c.Tx, j.ID)
+			}
+		}
 		c.Changed(TopicJob)
 		return err
 	})

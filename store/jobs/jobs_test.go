@@ -12,6 +12,7 @@ import (
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/storetest"
+	"github.com/wherry-ml/wherry/store/workspace"
 )
 
 const ws = wherry.DefaultWorkspace
@@ -446,6 +447,31 @@ func TestSearch(t *testing.T) {
 		}
 		if list, err = s.s.Search(ctx, ws+1, "ly", 2); err != nil || len(list) != 0 {
 			s.Errorf("in another workspace: %v, %v", list, err)
+		}
+	})
+}
+
+// A job and its permissions are there at once or not at all.
+func TestPermissionsComeWithTheJob(t *testing.T) {
+	each(t, func(s *suite) {
+		list := []workspace.Access{{GroupName: "users", Level: "CAN_VIEW"}}
+		for _, fails := range []bool{false, true} {
+			j := &wherry.Job{WorkspaceID: ws, Creator: s.admin.UserName, RunAs: s.admin}
+			s.ok(json.Unmarshal([]byte(`{"name":"p","tasks":[{"task_key":"a",`+py+`}]}`), &j.Settings))
+			err := s.s.Create(ctx, j, func(tx *store.Tx, jobID int64) error {
+				if err := workspace.PutPermissions(ctx, tx, ws, "jobs", fmt.Sprint(jobID), list); err != nil || !fails {
+					return err
+				}
+				return wherry.Errorf(wherry.CodeInvalidState, "the server died here")
+			})
+			if fails != (err != nil) {
+				t.Fatal(err)
+			}
+			got, err := workspace.New(s.s.DB()).Permissions(ctx, ws, "jobs", fmt.Sprint(j.ID))
+			s.ok(err)
+			if _, err := s.s.Job(ctx, ws, j.ID); fails != (err != nil) || fails != (len(got) == 0) {
+				t.Errorf("fails %v: the job: %v, its permissions: %v", fails, err, got)
+			}
 		}
 	})
 }

@@ -76,25 +76,32 @@ func (s *Store) ChangePermissions(ctx context.Context, ws int64, objectType, id 
 		if list, err = edit(have); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(`DELETE FROM object_permission WHERE workspace_id = $1 AND object_type = $2 AND object_id = $3`, ws, objectType, id); err != nil {
+		if err := PutPermissions(ctx, tx, ws, objectType, id, list); err != nil {
 			return err
 		}
-		for _, a := range list {
-			kind, name, err := a.Principal()
-			if err != nil {
-				return err
-			}
-			if _, err := tx.Exec(`INSERT INTO object_permission (workspace_id, object_type, object_id, principal_kind, principal, level)
-				VALUES ($1, $2, $3, $4, $5, $6)`, ws, objectType, id, kind, name, a.Level); err != nil {
-				return err
-			}
-		}
-		if list, err = permissions(tx, ws, objectType, id); err != nil {
-			return err
-		}
-		return drift.Touch(ctx, tx, objectType+".permissions", id)
+		list, err = permissions(tx, ws, objectType, id)
+		return err
 	})
 	return list, err
+}
+
+// PutPermissions sets the permissions on an object, in the transaction of what
+// else is done with it.
+func PutPermissions(ctx context.Context, tx *store.Tx, ws int64, objectType, id string, list []Access) error {
+	if _, err := tx.Exec(`DELETE FROM object_permission WHERE workspace_id = $1 AND object_type = $2 AND object_id = $3`, ws, objectType, id); err != nil {
+		return err
+	}
+	for _, a := range list {
+		kind, name, err := a.Principal()
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(`INSERT INTO object_permission (workspace_id, object_type, object_id, principal_kind, principal, level)
+			VALUES ($1, $2, $3, $4, $5, $6)`, ws, objectType, id, kind, name, a.Level); err != nil {
+			return err
+		}
+	}
+	return drift.Touch(ctx, tx, objectType+".permissions", id)
 }
 
 // Setting returns a setting of the workspace, nil if it was never set.
