@@ -17,7 +17,11 @@ import (
 // bundle declares; all others are the server's own. A job is compared whole.
 var watched = map[string][]string{
 	"experiments": {"name"}, "schemas": {"name", "comment", "owner"}, "volumes": {"name", "comment", "owner"}, "registered_models": {"name", "comment", "owner"},
-	"catalogs": {"name", "comment", "owner"},
+	"catalogs": {"name", "comment", "owner"}, "external_locations": {"name", "comment", "owner", "read_only"}, "models": {"name", "description"},
+	"clusters": {
+		"cluster_name", "spark_version", "node_type_id", "driver_node_type_id", "num_workers", "autoscale", "autotermination_minutes", "spark_conf", "spark_env_vars",
+		"custom_tags", "init_scripts", "policy_id", "data_security_mode", "single_user_name", "runtime_engine",
+	},
 }
 
 // liveOf returns the settings of a resource, or the permissions or grants on
@@ -39,6 +43,9 @@ func (s *Service) liveOf(ctx context.Context, c *caller, kindName, id string) (m
 func permissionsOf(ctx context.Context, c *caller, k kind, id string) (map[string]any, error) {
 	if k.livePermissions != nil {
 		list, err := k.livePermissions(ctx, c, id)
+		if missing(err) {
+			return nil, nil
+		}
 		found := map[string]any{}
 		for _, p := range list {
 			found[principal(p)] = p["level"]

@@ -226,13 +226,15 @@ func asDeployed(row deployments.Resource, d drift.Drift) (config map[string]any,
 	if err := json.Unmarshal([]byte(row.State), &config); err != nil {
 		return nil, fmt.Errorf("%s: %w", row.Key, err)
 	}
-	if row.Kind == "jobs" {
-		return config, nil // a reset takes away what it does not name
+	if row.Kind == "jobs" || row.Kind == "clusters" {
+		return config, nil // a reset or an edit takes away what it does not name
 	}
 	for _, f := range d.Fields {
 		if _, declared := config[f.Path]; !declared && !strings.ContainsAny(f.Path, ".[") {
 			config[f.Path] = f.Before
-			if f.Before == nil {
+			if _, is := f.After.(bool); f.Before == nil && is {
+				config[f.Path] = false
+			} else if f.Before == nil {
 				config[f.Path] = ""
 			}
 		}
@@ -240,14 +242,33 @@ func asDeployed(row deployments.Resource, d drift.Drift) (config map[string]any,
 	return config, nil
 }
 
+// writeExtras makes the permissions or grants on a resource those that there were
+// right after the deploy, others' too.
 func writeExtras(ctx context.Context, c *caller, k kind, ext string, row deployments.Resource, live map[string]any) error {
-	var before []map[string]any
-	if ext == "grants" {
-		for principal, privileges := range live {
-			before = append(before, map[string]any{"principal": principal, "privileges": privileges})
+	list := listOf(row.State)
+	if was := map[string]any{}; row.Live != "" {
+		if err := json.Unmarshal([]byte(row.Live), &was); err != nil {
+			return fmt.Errorf("%s: %w", row.Key, err)
+		}
+		list = extrasOf(ext, was)
+	}
+	return setExtras["."+ext](ctx, c, k, row.ResourceID, extrasOf(ext, live), list)
+}
+
+// extrasOf writes permissions or grants by principal, as liveOf gives them, as a
+// bundle has them.
+func extrasOf(ext string, by map[string]any) (list []map[string]any) {
+	for who, what := range by {
+		switch word, name, ok := strings.Cut(who, " "); {
+		case ext == "grants":
+			list = append(list, map[string]any{"principal": who, "privileges": what})
+		case ok && strings.HasSuffix(word, "_name"):
+			list = append(list, map[string]any{word: name, "level": what})
+		default: // of a secret scope
+			list = append(list, map[string]any{"principal": who, "level": what})
 		}
 	}
-	return setExtras["."+ext](ctx, c, k, row.ResourceID, before, listOf(row.State))
+	return list
 }
 
 // remake makes a deleted resource anew. What it held is gone.

@@ -194,7 +194,7 @@ func (s *Store) ChangeGrants(ctx context.Context, kind, fullName string, changes
 		if list, err = grants(tx, key, ""); err != nil {
 			return err
 		}
-		return drift.Touch(ctx, tx, deployedAs[kind]+".grants", fullName)
+		return drift.Touch(ctx, tx, deployedAs[kind]+".grants", strings.ToLower(fullName))
 	})
 	return list, err
 }

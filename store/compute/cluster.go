@@ -8,6 +8,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/drift"
 )
 
 const clusterColumns = `c.id, c.workspace_id, c.name, c.source, c.job_run_id, c.cluster_key, c.state, c.state_message, c.reason_code, c.reason_type,
@@ -116,6 +117,15 @@ func (s *Store) JobClusters(ctx context.Context, jobRunID int64) (all []wherry.C
 // event, "" for none. It fails with ABORTED if c is not of the version stored.
 func (s *Store) Update(ctx context.Context, c wherry.Cluster, event string, details any) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
+		var same bool
+		if err := tx.Row(`SELECT name = $1 AND spec = $2 FROM cluster WHERE id = $3`, c.Name, string(c.Spec), c.ID).Scan(&same); err != nil && !errors.Is(err, store.ErrNoRows) {
+			return err
+		}
+		if !same { // its state is no setting
+			if err := drift.Touch(ctx, tx, "clusters", c.ID); err != nil {
+				return err
+			}
+		}
 		if err := tx.ExecVersioned(`UPDATE cluster SET name = $1, state = $2, state_message = $3, reason_code = $4, reason_type = $5, agent_id = $6,
 			spec = $7, started_at = $8, terminated_at = $9, last_activity_at = $10, version = version + 1 WHERE id = $11 AND version = $12`,
 			c.Name, c.State, c.Message, c.ReasonCode, c.ReasonType, c.AgentID,
@@ -148,8 +158,10 @@ func (s *Store) Delete(ctx context.Context, ws int64, id string) error {
 			return err
 		}
 		tx.Changed(TopicCluster)
-		_, err := tx.Exec(`DELETE FROM cluster WHERE id = $1`, id)
-		return err
+		if _, err := tx.Exec(`DELETE FROM cluster WHERE id = $1`, id); err != nil {
+			return err
+		}
+		return drift.Touch(ctx, tx, "clusters", id)
 	})
 }
 

@@ -287,8 +287,17 @@ func (s *Store) DeleteModel(ctx context.Context, ws int64, name string) error {
 		if err := s.moved(tx, ws, m.Name, ""); err != nil {
 			return err
 		}
-		return drift.Touch(ctx, tx, "registered_models", m.Name)
+		return touch(ctx, tx, m)
 	})
+}
+
+// touch notes that a model was written to: one of Unity Catalog goes by its name
+// in lower case, as all securables do.
+func touch(ctx context.Context, tx *store.Tx, m *RegisteredModel) error {
+	if m.scope == Account {
+		return drift.Touch(ctx, tx, "registered_models", strings.ToLower(m.Name))
+	}
+	return drift.Touch(ctx, tx, "models", m.Name)
 }
 
 func (s *Store) changeModel(ctx context.Context, ws int64, name string, change func(*store.Tx, *RegisteredModel) error) error {
@@ -303,7 +312,7 @@ func (s *Store) changeModel(ctx context.Context, ws int64, name string, change f
 		if err := change(tx, m); err != nil {
 			return err
 		}
-		return drift.Touch(ctx, tx, "registered_models", m.Name)
+		return touch(ctx, tx, m)
 	})
 }
 

@@ -101,6 +101,9 @@ func PutPermissions(ctx context.Context, tx *store.Tx, ws int64, objectType, id 
 			return err
 		}
 	}
+	if objectType == "registered-models" {
+		objectType = "models" // as a bundle calls them
+	}
 	return drift.Touch(ctx, tx, objectType+".permissions", id)
 }
 

@@ -235,7 +235,12 @@ func (s *Store) PutACL(ctx context.Context, ws int64, scope, principal, permissi
 	if principal == "" {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "principal is required")
 	}
-	return s.inScope(ctx, ws, scope, func(tx *store.Tx) error { return putACL(tx, ws, scope, principal, permission) })
+	return s.inScope(ctx, ws, scope, func(tx *store.Tx) error {
+		if err := putACL(tx, ws, scope, principal, permission); err != nil {
+			return err
+		}
+		return drift.Touch(ctx, tx, "secret_scopes.permissions", scope)
+	})
 }
 
 func putACL(tx *store.Tx, ws int64, scope, principal, permission string) error {
@@ -251,7 +256,10 @@ func (s *Store) DeleteACL(ctx context.Context, ws int64, scope, principal string
 		if err == nil && n == 0 {
 			return wherry.Errorf(wherry.CodeDoesNotExist, "Failed to get secret acl for %s for scope %s.", principal, scope)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return drift.Touch(ctx, tx, "secret_scopes.permissions", scope)
 	})
 }
 
