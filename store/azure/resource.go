@@ -7,6 +7,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,6 +85,12 @@ func (s *Store) Put(ctx context.Context, id, by string, edit func(tx *store.Tx, 
 		case wherry.CodeOf(err) != wherry.CodeDoesNotExist:
 			return err
 		}
+		before := have.Document
+		if old != nil {
+			if before, err = plain(have.Document); err != nil { // edit may change it in place
+				return err
+			}
+		}
 		if r, err = edit(tx, old); err != nil {
 			return err
 		}
@@ -90,10 +99,61 @@ func (s *Store) Put(ctx context.Context, id, by string, edit func(tx *store.Tx, 
 		operation := "created"
 		if created = old == nil; !created {
 			r.ID, r.CreatedAt, r.CreatedBy, operation = old.ID, old.CreatedAt, old.CreatedBy, "updated"
+			if err := changed(tx, r, before, by); err != nil {
+				return err
+			}
 		}
 		return put(tx, r, by, operation)
 	})
 	return r, created, err
+}
+
+// changed tells of what someone changed who did not make the resource: whom
+// Terraform does not work as.
+func changed(tx *store.Tx, r Resource, before Document, by string) error {
+	if by == r.CreatedBy {
+		return nil
+	}
+	after, err := plain(r.Document)
+	if err != nil {
+		return err
+	}
+	fields := compare(nil, "", before, after)
+	if len(fields) == 0 {
+		return nil
+	}
+	return drift.InfraChanged(tx, wherry.DefaultWorkspace, r.ID, drift.Changed, by, fields)
+}
+
+// plain is a document as it is read back from the store.
+func plain(doc Document) (out Document, err error) {
+	b, err := json.Marshal(doc)
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	return out, err
+}
+
+// compare adds the fields in which two plain objects differ: "tags.team",
+// "properties.accessTier".
+func compare(fields []drift.Field, at string, before, after map[string]any) []drift.Field {
+	all := maps.Clone(after)
+	if all == nil {
+		all = map[string]any{}
+	}
+	maps.Copy(all, before)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		x, y := before[key], after[key]
+		was, isMap := x.(map[string]any)
+		is, isMapToo := y.(map[string]any)
+		switch {
+		case isMap && isMapToo:
+			fields = compare(fields, at+key+".", was, is)
+		case !reflect.DeepEqual(x, y):
+			fields = append(fields, drift.Field{Path: at + key, Before: x, After: y})
+		}
+	}
+	return fields
 }
 
 func put(tx *store.Tx, r Resource, by, operation string) error {

@@ -3,7 +3,10 @@ package drift
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -74,7 +77,9 @@ func (s *Store) Applied(ctx context.Context, ws int64, in Infra, actor string, r
 
 // InfraChanged records, in the transaction of the change, that someone changed
 // or deleted a resource behind Terraform's back; one that no apply recorded is
-// nobody's drift. The next apply settles it, its own deletions too.
+// nobody's drift. Of several changes the first says what was before; one that is
+// undone by hand is settled. The next apply settles the rest, its own deletions
+// too.
 func InfraChanged(tx *store.Tx, ws int64, resourceID, kind, actor string, fields []Field) error {
 	var found []Drift
 	err := tx.Each(`SELECT source, address, resource_id, serial FROM infra_resource WHERE workspace_id = $1 AND resource_key = $2`, []any{ws, strings.ToLower(resourceID)},
@@ -88,9 +93,39 @@ func InfraChanged(tx *store.Tx, ws int64, resourceID, kind, actor string, fields
 		return err
 	}
 	for _, d := range found {
-		if _, err := Record(tx, d); err != nil {
+		have, err := unsettled(tx, d)
+		switch {
+		case err == nil && kind == Changed && have.Kind == Changed:
+			d.Fields = since(have.Fields, fields)
+		case err != nil && !errors.Is(err, store.ErrNoRows):
+			return err
+		}
+		if kind == Changed && len(d.Fields) == 0 {
+			_, err = Settle(tx, d, WayUndone, actor)
+		} else {
+			_, err = Record(tx, d)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// since adds a change to those before it: what is as it was at first has not
+// changed.
+func since(have, more []Field) (all []Field) {
+	all = slices.Clone(have)
+	for _, f := range more {
+		i := slices.IndexFunc(all, func(h Field) bool { return h.Path == f.Path })
+		switch {
+		case i < 0:
+			all = append(all, f)
+		case reflect.DeepEqual(all[i].Before, f.After):
+			all = slices.Delete(all, i, i+1)
+		default:
+			all[i].After = f.After
+		}
+	}
+	return all
 }
