@@ -64,6 +64,15 @@ func (s *Service) advance(ctx context.Context, r *cicd.Record, open []*cicd.Reco
 	if r.Vars, err = s.vars(ctx, r, ""); err != nil {
 		return err
 	}
+	err = s.cfg.Store.DB().Read(ctx, func(tx *store.Tx) (err error) {
+		for _, j := range r.Jobs {
+			err = errors.Join(err, resume(tx, j))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	for _, j := range r.Jobs {
 		if err := s.collect(ctx, r, j); err != nil {
 			return err

@@ -224,7 +224,7 @@ func (s *Service) Rerun(ctx context.Context, run int64, failed bool) error {
 		r.Jobs = slices.DeleteFunc(r.Jobs, func(j *workflow.Job) bool { return !keep[j.Key] })
 		r.Attempt++
 		r.State, r.Conclusion, r.Message, r.Cancel, r.Settled, r.Actor = workflow.Queued, "", "", false, false, id.UserName
-		r.StartedAt, r.EndedAt = 0, 0
+		r.StartedAt, r.EndedAt, r.QueuedAt, r.HadTurn = 0, 0, time.Now().UnixMilli(), false
 		return s.emit(tx, r, wherry.EventCIRunStarted, id.UserName, map[string]any{
 			"repo": r.Repo, "workflow": r.Name, "path": r.Path, "event": r.Event.Name, "ref": r.Event.Ref, "sha": r.Event.SHA, "title": r.Title, "actor": id.UserName,
 		})
@@ -257,9 +257,13 @@ func (s *Service) decide(ctx context.Context, in *reviewIn) (*cicd.Approval, err
 	if err != nil {
 		return nil, err
 	}
-	for _, j := range r.Jobs {
-		if in.Environment == "" && j.State == workflow.Waiting && j.Environment != "" {
-			in.Environment = j.Environment
+	if in.Environment == "" {
+		names, err := s.undecided(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) > 0 {
+			in.Environment = names[0]
 		}
 	}
 	if in.Environment == "" {

@@ -177,6 +177,8 @@ func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decis
 	switch {
 	case !waiting:
 		return a, wherry.Errorf(wherry.CodeInvalidState, "run %d does not wait for %s", r.ID, environment)
+	case len(e.Reviewers) == 0:
+		return a, wherry.Errorf(wherry.CodeInvalidState, "%s has no reviewers: nothing waits for an approval of it", e.Name)
 	case e.PreventSelfReview && id.UserName == r.Actor:
 		return a, wherry.Errorf(wherry.CodePermissionDenied, "%s started run %d, and %s wants another reviewer", id.UserName, r.ID, e.Name)
 	}

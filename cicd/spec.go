@@ -20,6 +20,9 @@ func (s *Service) Input(ctx context.Context, jobID int64, token string) (json.Ra
 	if err != nil {
 		return nil, err
 	}
+	if j.State == workflow.Completed { // it was cancelled while it was launched
+		return nil, wherry.Errorf(wherry.CodeInvalidState, "the job %s of run %d has ended: %s", j.Name, r.ID, j.Conclusion)
+	}
 	w, err := s.workflow(ctx, r)
 	if err != nil {
 		return nil, err

@@ -171,10 +171,11 @@ func (s *Service) runs(ctx context.Context, o occasion) (files workflow.Files, l
 type newRun struct{ *cicd.Record }
 
 func (s *Service) record(o occasion, path string) newRun {
+	now := time.Now().UnixMilli()
 	return newRun{&cicd.Record{
 		Run: &workflow.Run{
 			WorkspaceID: o.repo.WorkspaceID, Repo: o.repo.Name, Owner: s.cfg.Owner, Path: path, Name: path, Title: o.commit.Subject, Event: o.event, Actor: o.actor,
-			Attempt: 1, State: workflow.Queued, Fork: o.fork, CreatedAt: time.Now().UnixMilli(), ServerURL: s.cfg.URL,
+			Attempt: 1, State: workflow.Queued, Fork: o.fork, CreatedAt: now, QueuedAt: now, ServerURL: s.cfg.URL,
 		},
 		RepoID: o.repo.ID, StatusSHA: o.status,
 	}}

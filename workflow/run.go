@@ -53,6 +53,10 @@ type Run struct {
 	CancelInProgress bool              `json:"cancel_in_progress,omitempty"`
 	Vars             map[string]string `json:"-"`
 	CreatedAt        int64             `json:"created_at"`
+	// QueuedAt is when this attempt was asked for, which orders a concurrency
+	// group; HadTurn that it has had its turn there.
+	QueuedAt int64 `json:"queued_at"`
+	HadTurn  bool  `json:"had_turn,omitempty"`
 	StartedAt        int64             `json:"started_at"`
 	EndedAt          int64             `json:"ended_at"`
 	Jobs             []*Job            `json:"jobs"`
@@ -86,6 +90,9 @@ type Job struct {
 	Environment    string `json:"environment,omitempty"`
 	EnvironmentURL string `json:"environment_url,omitempty"`
 	Approved       bool   `json:"approved,omitempty"`
+	// Ready: its environment has let it through, and only its concurrency group
+	// holds it.
+	Ready bool `json:"ready,omitempty"`
 	// Group is the job's own concurrency group.
 	Group            string  `json:"concurrency_group,omitempty"`
 	CancelInProgress bool    `json:"cancel_in_progress,omitempty"`

@@ -215,11 +215,6 @@ func (s *Store) Open(ctx context.Context) ([]*Record, error) {
 	return s.records(ctx, `SELECT `+columns+` FROM ci_run WHERE NOT settled ORDER BY id`)
 }
 
-// Group lists the runs of a concurrency group that are not over.
-func (s *Store) Group(ctx context.Context, repoID int64, group string) ([]*Record, error) {
-	return s.records(ctx, `SELECT `+columns+` FROM ci_run WHERE repo_id = $1 AND concurrency = $2 AND state <> 'completed' ORDER BY id`, repoID, group)
-}
-
 func (s *Store) records(ctx context.Context, query string, args ...any) (list []*Record, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
 		return tx.Each(query, args, func(row func(...any) error) error {

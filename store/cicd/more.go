@@ -185,11 +185,9 @@ func Fired(tx *store.Tx, c Schedule, next int64) (ok bool, err error) {
 	return n == 1, err
 }
 
-// JobRun returns which job run and attempt carry a job, 0 for none.
-func (s *Store) JobRun(ctx context.Context, jobID int64) (jobRun, taskRun int64, err error) {
-	err = s.db.Read(ctx, func(tx *store.Tx) error {
-		return tx.Row(`SELECT job_run, task_run FROM ci_job WHERE id = $1`, jobID).Scan(&jobRun, &taskRun)
-	})
+// Launched is the job run, and its attempt, that carry a job; 0 for none.
+func Launched(tx *store.Tx, jobID int64) (jobRun, taskRun int64, err error) {
+	err = tx.Row(`SELECT job_run, task_run FROM ci_job WHERE id = $1`, jobID).Scan(&jobRun, &taskRun)
 	if errors.Is(err, store.ErrNoRows) {
 		return 0, 0, nil
 	}
