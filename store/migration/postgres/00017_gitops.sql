@@ -1,6 +1,7 @@
 -- +goose Up
 -- Places that bundles are deployed to, as wherry.Environment in settings.
 CREATE TABLE environment (
+  workspace_id BIGINT NOT NULL,
   -- The name in lower case: as on GitHub, names differ by more than case.
   key TEXT NOT NULL,
   target TEXT NOT NULL,
@@ -8,9 +9,9 @@ CREATE TABLE environment (
   updated_by TEXT NOT NULL,
   updated_at BIGINT NOT NULL,
   revision BIGINT NOT NULL,
-  PRIMARY KEY (key)
+  PRIMARY KEY (workspace_id, key)
 );
-CREATE UNIQUE INDEX environment_target ON environment (target);
+CREATE UNIQUE INDEX environment_target ON environment (workspace_id, target);
 
 -- The settings that a resource had right after its deploy, as its API gives
 -- them, what the server fills in among them: drift is what differs from these.
