@@ -114,8 +114,6 @@ func (p *Patch) adopt(bundle *config.Value, f Field) (why string, err error) {
 	}
 	at, rest := find(resource, f.Path)
 	switch {
-	case at == nil && strings.HasSuffix(f.Path, "]") && f.After != nil:
-		return p.addItem(resource, f)
 	case at == nil:
 		return "its place in the bundle is not to be found", nil
 	case rest == "" && f.After == nil:
@@ -181,19 +179,14 @@ func (p *Patch) place(v *config.Value) (f *file, start int, why string, err erro
 
 // replace changes a scalar where it is written.
 func (p *Patch) replace(v *config.Value, field Field) (why string, err error) {
+	if v.Kind == config.List || v.Kind == config.Map {
+		return "it is a list or a map: change it by hand to " + inline(field.After), nil
+	}
 	f, start, why, err := p.place(v)
 	if err != nil || why != "" {
 		return why, err
 	}
-	var end int
-	if v.Kind == config.List || v.Kind == config.Map {
-		end = flowEnd(f.before, start)
-		if end == start {
-			return fmt.Sprintf("%s: it is a list or a map over several lines: change it by hand to %s", v.At, inline(field.After)), nil
-		}
-	} else {
-		end = scalarEnd(f.before, start)
-	}
+	end := scalarEnd(f.before, start)
 	raw := string(f.before[start:end])
 	var said any
 	switch {
@@ -329,7 +322,7 @@ func (p *Patch) remove(resource *config.Value, field Field) (why string, err err
 	}
 	entry := parent.Field(key)
 	if entry == nil {
-		return p.removeItem(resource, field)
+		return "it is an item of a list: take it out by hand", nil
 	}
 	f, start, why, err := p.place(&config.Value{At: entry.At})
 	if err != nil || why != "" {
@@ -419,14 +412,8 @@ func (p *Patch) Diff() []byte {
 	return out
 }
 
-// Write makes the changes, none of them if a file would not be YAML any more.
+// Write makes the changes.
 func (p *Patch) Write() error {
-	for _, name := range p.names() {
-		var doc any
-		if err := yaml.Unmarshal(p.files[name].after(), &doc); err != nil {
-			return fmt.Errorf("%s would not be valid any more, so nothing was written: change it by hand: %w", name, err)
-		}
-	}
 	for _, name := range p.names() {
 		full := filepath.Join(p.root, filepath.FromSlash(name))
 		info, err := os.Stat(full)

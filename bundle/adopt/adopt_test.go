@@ -75,7 +75,7 @@ func patch(t *testing.T, dir string, fields []adopt.Field) string {
 	}
 	b := load(t, dir)
 	for _, f := range p.Adopted {
-		path := strings.NewReplacer("[a]", "[0]", "[b]", "[1]", "[c]", "[2]").Replace("resources." + f.Resource + "." + f.Path)
+		path := strings.NewReplacer("[a]", "[0]", "[b]", "[1]").Replace("resources." + f.Resource + "." + f.Path)
 		got, _ := json.Marshal(b.Config.Lookup(path).Plain())
 		if want, _ := json.Marshal(f.After); string(got) != string(want) {
 			t.Errorf("%s %s is %s, want %s", f.Resource, f.Path, got, want)
