@@ -23,8 +23,6 @@ var layers = [][]string{
 	{"."},
 	{"state", "blob", "delta", "cron", "notebook", "sandbox", "python", "jvm", "examples", "project", "agent/protocol", "workflow"},
 	{"store", "environment", "bundle/config"},
-	{"store/notify"},        // notices are enqueued in the transactions of what they tell of
-	{"store/environments"},  // names who is told of what happens there
 	{"auth", "store/drift"}, // drift is noted in the transactions of the other stores
 	{"store/...", "store/storetest", "spark", "client", "bundle/deployment", "bundle/schema", "bundle/source"},
 	{"terraform/provider"},
@@ -45,7 +43,7 @@ var layers = [][]string{
 // sameLayer are imports within a layer that are meant.
 var sameLayer = map[string][]string{
 	"store/mlflow":   {"store/mlflow/filter"},
-	"store/jobs":     {"store/deployments"}, // a run names the deployment that its job came from
+	"store/jobs":     {"store/deployments", "store/notify"}, // a run names the deployment that its job came from, and tells of its end
 	"api/mlflow":     {"api/mlflow/graphql"},
 	"api/azure":      {"api/storage"}, // an account of the management API is one of the endpoint
 	"bundle/source":  {"notebook"},

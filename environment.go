@@ -38,9 +38,6 @@ type Environment struct {
 	// Ignore are patterns of fields that may change without being drift:
 	// "max_concurrent_runs", "jobs.nightly.schedule.*", "tasks[*].timeout_seconds".
 	Ignore []string `json:"ignore,omitempty"`
-	// Notify are e-mail addresses, and ids of notification destinations of the
-	// first workspace: they are told of drift and of approvals.
-	Notify []string `json:"notify,omitempty"`
 
 	UpdatedBy string `json:"updated_by,omitempty"`
 	UpdatedAt int64  `json:"updated_at,omitempty"` // milliseconds since 1970
@@ -52,28 +49,12 @@ type Environment struct {
 // maxWait is GitHub's limit of a wait timer: 30 days.
 const maxWait = 43200
 
-// maxNotify bounds who is told.
-const maxNotify = 20
-
-// Receivers are the e-mail addresses and the ids of destinations that are told
-// of drift and approvals.
-func (e *Environment) Receivers() (emails, destinations []string) {
-	for _, to := range e.Notify {
-		if strings.Contains(to, "@") {
-			emails = append(emails, to)
-		} else {
-			destinations = append(destinations, to)
-		}
-	}
-	return emails, destinations
-}
-
 // Normalise brings an environment to its stored form: patterns of refs in full,
 // no empty or doubled entries.
 func (e *Environment) Normalise() {
 	e.Name, e.Target, e.VerifyJob = strings.TrimSpace(e.Name), strings.TrimSpace(e.Target), strings.TrimSpace(e.VerifyJob)
 	e.Host = strings.TrimSuffix(strings.TrimSpace(e.Host), "/")
-	for _, list := range []*[]string{&e.Reviewers, &e.Branches, &e.Ignore, &e.Notify} {
+	for _, list := range []*[]string{&e.Reviewers, &e.Branches, &e.Ignore} {
 		var kept []string
 		for _, v := range *list {
 			if v = strings.TrimSpace(v); v != "" && !slices.Contains(kept, v) {
@@ -100,9 +81,6 @@ func (e *Environment) Validate() error {
 		return Errorf(CodeInvalidParameter, "the gate needs a verification job: name one")
 	case e.PreventSelfReview && len(e.Reviewers) == 0:
 		return Errorf(CodeInvalidParameter, "prevent_self_review needs reviewers: name some")
-	}
-	if len(e.Notify) > maxNotify || slices.ContainsFunc(e.Notify, func(to string) bool { return len(to) > 255 || strings.ContainsAny(to, "\n\r\x00 ") }) {
-		return Errorf(CodeInvalidParameter, "notify is at most %d e-mail addresses and ids of notification destinations", maxNotify)
 	}
 	if e.Host != "" {
 		u, err := url.Parse(e.Host)

@@ -237,9 +237,6 @@ func (s *Service) store(ctx context.Context, r *cicd.Record, was map[int64]strin
 			return err
 		}
 		for _, j := range r.Jobs {
-			if err := tellWaiting(tx, r, j); err != nil {
-				return err
-			}
 			if j.State == workflow.Completed && was[j.ID] != workflow.Completed {
 				if err := s.jobEnded(tx, r, j); err != nil {
 					return err

@@ -4,15 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/cicd"
-	"github.com/wherry-ml/wherry/store/environments"
-	"github.com/wherry-ml/wherry/store/notify"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
@@ -149,23 +146,6 @@ func (s *Service) Decisions(ctx context.Context, ws int64, environment string, l
 	return s.cfg.Store.Decisions(ctx, ws, environment, limit)
 }
 
-// tellWaiting has those told whom an environment names, once, that a job waits
-// for a reviewer.
-func tellWaiting(tx *store.Tx, r *cicd.Record, j *workflow.Job) error {
-	if j.State != workflow.Waiting || j.Environment == "" || j.StartedAt == 0 || j.Approved {
-		return nil
-	}
-	e, ok, err := environments.ByName(tx, j.Environment)
-	if err != nil || !ok || len(e.Reviewers) == 0 {
-		return err
-	}
-	return environments.Tell(tx, e, notify.Notice{
-		DedupKey: fmt.Sprintf("ci.approval.waiting/%d/%d/%s", r.ID, r.Attempt, e.Name), Kind: "ci.approval.waiting", Link: Page(r.ID),
-		Subject: fmt.Sprintf("[%s] %s waits for an approval of %s", r.Repository(), r.Name, e.Name),
-		Text:    fmt.Sprintf("%s (%.8s), started by %s.\nReviewers: %s. `wherry promote %d` approves.", r.Title, r.Event.SHA, r.Actor, strings.Join(e.Reviewers, ", "), r.ID),
-	})
-}
-
 // Decide stores what a reviewer says of the environment that a run waits for.
 func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decision, reason string) (a cicd.Approval, err error) {
 	id := wherry.IdentityFrom(ctx)
@@ -203,13 +183,6 @@ func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decis
 			if j.Environment == environment {
 				jobs = append(jobs, j.Key)
 			}
-		}
-		err = environments.Tell(tx, e, notify.Notice{
-			DedupKey: fmt.Sprintf("ci.approval/%d/%d/%s", r.ID, r.Attempt, e.Name), Kind: wherry.EventCIApproval, Bad: decision == cicd.Rejected, Link: Page(r.ID),
-			Subject: fmt.Sprintf("[%s] %s of %s: %s by %s", r.Repository(), r.Name, e.Name, decision, a.By), Text: fmt.Sprintf("%s\n%s (%.8s)", reason, r.Title, r.Event.SHA),
-		})
-		if err != nil {
-			return err
 		}
 		return s.emit(tx, r, wherry.EventCIApproval, a.By, map[string]any{"environment": e.Name, "jobs": jobs, "decision": decision, "by": a.By, "reason": reason})
 	})

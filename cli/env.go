@@ -124,7 +124,6 @@ func printEnvironment(out io.Writer, e *environmentsapi.Shown) {
 		{"verified by", orDash(e.VerifyJob)},
 		{"gate", gate},
 		{"self-heal", healing},
-		{"told of drift and approvals", orDash(strings.Join(e.Notify, ", "))},
 		{"ignored fields", orDash(strings.Join(e.Ignore, ", "))},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
@@ -198,7 +197,6 @@ func (f *envFlags) setCommand() *cobra.Command {
 	c.Flags().StringVar(&e.VerifyJob, "verify-job", "", "job whose next run verifies a deploy: its key in the bundle, or its name")
 	c.Flags().BoolVar(&e.Gate, "gate", false, "roll back a deploy whose verification failed")
 	c.Flags().BoolVar(&e.SelfHeal, "self-heal", false, "revert drift at once")
-	c.Flags().StringSliceVar(&e.Notify, "notify", nil, "who is told of drift and approvals: e-mail address or id of a notification destination; may be given several times, empty for nobody")
 	c.Flags().StringSliceVar(&e.Ignore, "ignore", nil, "pattern of fields that may change without being drift, such as schedule.pause_status; empty for none")
 	return c
 }
@@ -233,7 +231,6 @@ func (f *envFlags) set(c *cobra.Command, server *client.Client, flags wherry.Env
 		{given("verify-job"), func() { e.VerifyJob = flags.VerifyJob }},
 		{given("gate"), func() { e.Gate = flags.Gate }},
 		{given("self-heal"), func() { e.SelfHeal = flags.SelfHeal }},
-		{given("notify"), func() { e.Notify = flags.Notify }},
 		{given("ignore"), func() { e.Ignore = flags.Ignore }},
 	} {
 		if set.given {

@@ -256,9 +256,6 @@ func Record(tx *store.Tx, d Drift) (Drift, error) {
 	if err != nil {
 		return d, err
 	}
-	if err := tell(tx, d); err != nil {
-		return d, err
-	}
 	return d, emit(tx, wherry.EventDriftFound, d, d.Actor, map[string]any{
 		"version": d.Version, "resource_id": d.ResourceID, "kind": d.Kind, "fields": d.Fields, "digest": d.Digest,
 	})

@@ -11,7 +11,6 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
-	"github.com/wherry-ml/wherry/store/notify"
 )
 
 // Store keeps environments in db.
@@ -79,25 +78,6 @@ func OfTarget(tx *store.Tx, target string) (e wherry.Environment, ok bool, err e
 		return wherry.Environment{}, false, nil
 	}
 	return e, err == nil, err
-}
-
-// ByName is Get inside of a transaction; ok is false if there is none.
-func ByName(tx *store.Tx, name string) (e wherry.Environment, ok bool, err error) {
-	e, err = get(tx, name)
-	if wherry.CodeOf(err) == wherry.CodeDoesNotExist {
-		return wherry.Environment{}, false, nil
-	}
-	return e, err == nil, err
-}
-
-// Tell has a notice sent to those whom an environment names, in the transaction
-// of what it tells of.
-func Tell(tx *store.Tx, e wherry.Environment, n notify.Notice) error {
-	n.WorkspaceID = wherry.DefaultWorkspace // where an environment's destinations are
-	if n.Emails, n.Destinations = e.Receivers(); len(e.Notify) == 0 {
-		return nil
-	}
-	return notify.Enqueue(tx, n)
 }
 
 // change is the payload of EventEnvironment.
