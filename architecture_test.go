@@ -23,7 +23,8 @@ var layers = [][]string{
 	{"."},
 	{"state", "blob", "delta", "cron", "notebook", "sandbox", "python", "jvm", "examples", "project", "agent/protocol", "workflow"},
 	{"store", "environment", "bundle/config"},
-	{"auth", "store/drift"}, // drift is noted in the transactions of the other stores
+	{"auth", "store/environments", "store/notify"},
+	{"store/drift"}, // drift is noted in the transactions of the other stores, and told of
 	{"store/...", "store/storetest", "spark", "client", "bundle/deployment", "bundle/schema", "bundle/source"},
 	{"terraform/provider"},
 	{"terraform/azure"},
@@ -43,7 +44,7 @@ var layers = [][]string{
 // sameLayer are imports within a layer that are meant.
 var sameLayer = map[string][]string{
 	"store/mlflow":   {"store/mlflow/filter"},
-	"store/jobs":     {"store/deployments", "store/notify"}, // a run names the deployment that its job came from, and tells of its end
+	"store/jobs":     {"store/deployments"}, // a run names the deployment that its job came from
 	"api/mlflow":     {"api/mlflow/graphql"},
 	"api/azure":      {"api/storage"}, // an account of the management API is one of the endpoint
 	"bundle/source":  {"notebook"},

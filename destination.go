@@ -13,6 +13,9 @@ type Destination struct {
 	Name   string             `json:"display_name"`
 	Type   string             `json:"destination_type,omitempty"` // set by the server, and kept for good
 	Config *DestinationConfig `json:"config,omitempty"`
+	// Installation says that it is told of the environments that name nobody; nil
+	// leaves it as it is. The platform has no such field.
+	Installation *bool `json:"installation,omitempty"`
 }
 
 // Types of destination.

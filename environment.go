@@ -39,6 +39,11 @@ type Environment struct {
 	// "max_concurrent_runs", "jobs.nightly.schedule.*", "tasks[*].timeout_seconds".
 	Ignore []string `json:"ignore,omitempty"`
 
+	// Notify are e-mail addresses and ids of notification destinations: who is
+	// told of drift, of approvals and of failed verifications. Empty: the
+	// destinations that are the installation's.
+	Notify []string `json:"notify,omitempty"`
+
 	UpdatedBy string `json:"updated_by,omitempty"`
 	UpdatedAt int64  `json:"updated_at,omitempty"` // milliseconds since 1970
 	// Revision is raised by each change; a change names the one it saw, or 0 to
@@ -54,7 +59,7 @@ const maxWait = 43200
 func (e *Environment) Normalise() {
 	e.Name, e.Target, e.VerifyJob = strings.TrimSpace(e.Name), strings.TrimSpace(e.Target), strings.TrimSpace(e.VerifyJob)
 	e.Host = strings.TrimSuffix(strings.TrimSpace(e.Host), "/")
-	for _, list := range []*[]string{&e.Reviewers, &e.Branches, &e.Ignore} {
+	for _, list := range []*[]string{&e.Reviewers, &e.Branches, &e.Ignore, &e.Notify} {
 		var kept []string
 		for _, v := range *list {
 			if v = strings.TrimSpace(v); v != "" && !slices.Contains(kept, v) {

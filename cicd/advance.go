@@ -232,9 +232,18 @@ func (s *Service) store(ctx context.Context, r *cicd.Record, was map[int64]strin
 	if c, err := s.cfg.Hosting.Commit(ctx, repo, r.Event.SHA); err == nil {
 		email = c.Email
 	}
+	asked, err := s.waitingFor(ctx, r)
+	if err != nil {
+		return err
+	}
 	return s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error {
 		if err := cicd.Save(tx, r); err != nil {
 			return err
+		}
+		for _, e := range asked {
+			if err := s.askReviewers(tx, r, e); err != nil {
+				return err
+			}
 		}
 		for _, j := range r.Jobs {
 			if j.State == workflow.Completed && was[j.ID] != workflow.Completed {

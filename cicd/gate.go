@@ -184,6 +184,9 @@ func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decis
 				jobs = append(jobs, j.Key)
 			}
 		}
+		if err := tellDecision(tx, r, e, a); err != nil {
+			return err
+		}
 		return s.emit(tx, r, wherry.EventCIApproval, a.By, map[string]any{"environment": e.Name, "jobs": jobs, "decision": decision, "by": a.By, "reason": reason})
 	})
 }

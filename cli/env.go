@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/url"
@@ -125,6 +126,7 @@ func printEnvironment(out io.Writer, e *environmentsapi.Shown) {
 		{"gate", gate},
 		{"self-heal", healing},
 		{"ignored fields", orDash(strings.Join(e.Ignore, ", "))},
+		{"tells", cmp.Or(strings.Join(e.Notify, ", "), "the destinations of the installation")},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 	}
@@ -198,6 +200,7 @@ func (f *envFlags) setCommand() *cobra.Command {
 	c.Flags().BoolVar(&e.Gate, "gate", false, "roll back a deploy whose verification failed")
 	c.Flags().BoolVar(&e.SelfHeal, "self-heal", false, "revert drift at once")
 	c.Flags().StringSliceVar(&e.Ignore, "ignore", nil, "pattern of fields that may change without being drift, such as schedule.pause_status; empty for none")
+	c.Flags().StringSliceVar(&e.Notify, "notify", nil, "who is told of drift, approvals and failed verifications: e-mail address, or destination by id or name; empty for the installation's")
 	return c
 }
 
@@ -232,6 +235,7 @@ func (f *envFlags) set(c *cobra.Command, server *client.Client, flags wherry.Env
 		{given("gate"), func() { e.Gate = flags.Gate }},
 		{given("self-heal"), func() { e.SelfHeal = flags.SelfHeal }},
 		{given("ignore"), func() { e.Ignore = flags.Ignore }},
+		{given("notify"), func() { e.Notify = flags.Notify }},
 	} {
 		if set.given {
 			set.do()

@@ -206,9 +206,13 @@ func (f *notificationFlags) destinationsCommand() *cobra.Command {
 				return nil
 			}
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tTYPE\tNAME")
+			fmt.Fprintln(w, "ID\tTYPE\tNAME\tTOLD OF")
 			for _, d := range all.Results {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", d.ID, d.Type, d.Name)
+				told := "what names it"
+				if d.Installation != nil && *d.Installation {
+					told = "environments that name nobody, and what names it"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", d.ID, d.Type, d.Name, told)
 			}
 			return w.Flush()
 		},
@@ -219,6 +223,7 @@ func (f *notificationFlags) destinationsCommand() *cobra.Command {
 type newDestination struct {
 	id, slack, teams, webhook, pagerDuty, user, password string
 	emails                                               []string
+	installation                                         bool
 }
 
 func (f *notificationFlags) addCommand() *cobra.Command {
@@ -257,12 +262,16 @@ standard input with -, and never shown again. Jobs name destinations by id: with
 	c.Flags().StringVar(&n.pagerDuty, "pagerduty", "", "file with an integration key of PagerDuty")
 	c.Flags().StringVar(&n.user, "user", "", "user name for --webhook")
 	c.Flags().StringVar(&n.password, "password-file", "", "file with the password for --webhook")
+	c.Flags().BoolVar(&n.installation, "installation", false, "told of drift, approvals and failed verifications of all environments that name nobody (wherry env set --notify)")
 	c.Flags().StringVar(&n.id, "id", "", "the id that jobs name it by (default: a new one)")
 	return c
 }
 
 func (n *newDestination) read(in io.Reader, name string) (*wherry.Destination, error) {
 	d := &wherry.Destination{ID: n.id, Name: name, Config: &wherry.DestinationConfig{}}
+	if n.installation {
+		d.Installation = &n.installation
+	}
 	if len(n.emails) > 0 {
 		d.Config.Email = &wherry.EmailConfig{Addresses: n.emails}
 	}

@@ -32,7 +32,7 @@ func TestMail(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up": upAndServe,
+			"up": upAndServe, "keep": keepJSON,
 			"mail": func(ts *testscript.TestScript, _ bool, _ []string) {
 				select {
 				case text := <-came:

@@ -199,8 +199,8 @@ func (b *builder) work(ctx context.Context) error {
 	b.deployed = deployments.New(b.db)
 	b.deployAPI = deploymentsapi.New(b.db, b.deployed, b.cfg.State)
 	b.add(b.deployAPI.Watch, b.deployAPI.Routes()...)
-	b.places, b.proofs = environments.New(b.db), verifications.New(b.db)
-	b.placesAPI = environmentsapi.New(b.places, b.deployed, b.proofs)
+	b.places, b.proofs, b.outbox = environments.New(b.db), verifications.New(b.db), notices.New(b.db)
+	b.placesAPI = environmentsapi.New(b.places, b.deployed, b.proofs, b.outbox)
 	b.add(nil, b.placesAPI.Routes()...)
 
 	b.runs = jobs.New(b.db)
@@ -268,7 +268,6 @@ func (b *builder) workflows(ctx context.Context) error {
 
 // notices: who is told.
 func (b *builder) notices(context.Context) error {
-	b.outbox = notices.New(b.db)
 	key, err := workspace.OpenKey(b.cfg.State.Keys())
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/wherry-ml/wherry"
@@ -12,6 +13,7 @@ import (
 	"github.com/wherry-ml/wherry/store/environments"
 	"github.com/wherry-ml/wherry/store/jobs"
 	"github.com/wherry-ml/wherry/store/mlflow"
+	"github.com/wherry-ml/wherry/store/notify"
 	"github.com/wherry-ml/wherry/store/storetest"
 	verifications "github.com/wherry-ml/wherry/store/verification"
 	"github.com/wherry-ml/wherry/verification"
@@ -31,7 +33,7 @@ func newSite(t *testing.T, db *store.DB) *site {
 	t.Helper()
 	s := &site{t: t, db: db, ids: 100}
 	deployed := deployments.New(db)
-	d, err := deployed.Open(t.Context(), deployments.Deployment{WorkspaceID: 1, RootPath: "/Workspace/a/b", Target: "prod"})
+	d, err := deployed.Open(t.Context(), deployments.Deployment{WorkspaceID: 1, Bundle: "shop", RootPath: "/Workspace/a/b", Target: "prod"})
 	s.ok(err)
 	s.id = d.ID
 	s.exec(`INSERT INTO principal (id, kind, user_name, display_name, application_id, admin, active, created_at) VALUES (1, 'user', 'ada', '', '', true, true, 0)`)
@@ -115,7 +117,7 @@ func (s *site) want(version int64, state string, run, back, live int64) {
 func TestVerification(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		s := newSite(t, db)
-		s.environment(wherry.Environment{VerifyJob: "smoke_test"})
+		s.environment(wherry.Environment{VerifyJob: "smoke_test", Notify: []string{"ada@example.com"}})
 		s.deploy(0)
 		s.ran("SUCCESS", false) // before the deploy
 		s.want(1, verifications.Waiting, 0, 0, 1)
@@ -129,7 +131,12 @@ func TestVerification(t *testing.T) {
 		s.deploy(0) // before any run ended
 		s.want(2, "", 0, 0, 3)
 		run = s.ran("FAILED", true)
-		s.want(3, verifications.Failed, run, 0, 3) // the gate is off: nothing moves
+		s.want(3, verifications.Failed, run, 0, 3)                        // the gate is off: nothing moves
+		told, err := notify.New(db).List(t.Context(), 1, notify.Filter{}) // of the failed one only
+		if err != nil || len(told) != 1 || told[0].Address != "ada@example.com" || told[0].RunID != run || told[0].Notice.Subject != "[shop, prod] version 3 was not proven" ||
+			!strings.Contains(told[0].Notice.Text, "ended with FAILED") || !told[0].Notice.Bad {
+			t.Errorf("told %+v, %v", told, err)
+		}
 	})
 }
 

@@ -6,12 +6,15 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/mail"
 	"slices"
+	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
 	"github.com/wherry-ml/wherry/store/deployments"
 	"github.com/wherry-ml/wherry/store/environments"
+	"github.com/wherry-ml/wherry/store/notify"
 	"github.com/wherry-ml/wherry/store/verification"
 )
 
@@ -20,13 +23,14 @@ type API struct {
 	store    *environments.Store
 	deployed *deployments.Store
 	proofs   *verification.Store
+	outbox   *notify.Store
 	// Decide lets what has ended be decided about before it is shown.
 	Decide func(context.Context) error
 }
 
 // New returns the API.
-func New(s *environments.Store, deployed *deployments.Store, proofs *verification.Store) *API {
-	return &API{store: s, deployed: deployed, proofs: proofs, Decide: func(context.Context) error { return nil }}
+func New(s *environments.Store, deployed *deployments.Store, proofs *verification.Store, outbox *notify.Store) *API {
+	return &API{store: s, deployed: deployed, proofs: proofs, outbox: outbox, Decide: func(context.Context) error { return nil }}
 }
 
 // Routes is the API's part of the route table.
@@ -177,6 +181,22 @@ func (a *API) History(ctx context.Context, e *Shown, limit int) (list []Version,
 }
 
 func (a *API) put(ctx context.Context, in *wherry.Environment) (*Shown, error) {
+	for i, to := range in.Notify {
+		if to = strings.TrimSpace(to); to == "" {
+			continue
+		}
+		if strings.Contains(to, "@") {
+			if _, err := mail.ParseAddress(to); err != nil {
+				return nil, wherry.Errorf(wherry.CodeInvalidParameter, "notify: %q is not an e-mail address", to)
+			}
+			continue
+		}
+		d, err := a.outbox.Named(ctx, wherry.DefaultWorkspace, to)
+		if err != nil {
+			return nil, err
+		}
+		in.Notify[i] = d.ID
+	}
 	e, err := a.store.Put(ctx, *in, wherry.IdentityFrom(ctx).UserName)
 	if err != nil {
 		return nil, err

@@ -11,12 +11,10 @@ import (
 	store "github.com/wherry-ml/wherry/store/notify"
 )
 
-// maxDestinations bounds how many are looked through by name; pageSize and
-// maxPage are the documented sizes of a page.
+// The documented sizes of a page.
 const (
-	maxDestinations = 10_000
-	pageSize        = 100
-	maxPage         = 1000
+	pageSize = 100
+	maxPage  = 1000
 )
 
 // ids are what a destination may be called by: a job of another workspace names
@@ -47,6 +45,11 @@ func (a *API) create(ctx context.Context, in *wherry.Destination) (*wherry.Desti
 // fill puts what was sent into what is stored.
 func (a *API) fill(d *store.StoredDestination, in *wherry.Destination) (err error) {
 	d.Name, d.Addresses = in.Name, nil
+	if in.Installation != nil {
+		if d.Installation = *in.Installation; d.Installation && d.WorkspaceID != wherry.DefaultWorkspace {
+			return wherry.Errorf(wherry.CodeInvalidParameter, "the installation's destinations are those of its first workspace: make it there")
+		}
+	}
 	if in.Config.Email != nil {
 		d.Addresses = in.Config.Email.Addresses
 	}
@@ -58,6 +61,9 @@ func (a *API) fill(d *store.StoredDestination, in *wherry.Destination) (err erro
 // and no secret to anyone.
 func (a *API) shown(ctx context.Context, d store.StoredDestination) (*wherry.Destination, error) {
 	out := &wherry.Destination{ID: d.ID, Name: d.Name, Type: d.Kind}
+	if d.Installation {
+		out.Installation = &d.Installation
+	}
 	if !wherry.IdentityFrom(ctx).Admin {
 		return out, nil
 	}
@@ -112,7 +118,11 @@ func (a *API) list(ctx context.Context, in *pageIn) (*Destinations, error) {
 		list, out.Next = list[:size], strconv.Itoa(offset+size)
 	}
 	for _, d := range list {
-		out.Results = append(out.Results, wherry.Destination{ID: d.ID, Name: d.Name, Type: d.Kind})
+		shown := wherry.Destination{ID: d.ID, Name: d.Name, Type: d.Kind}
+		if d.Installation {
+			shown.Installation = &d.Installation
+		}
+		out.Results = append(out.Results, shown)
 	}
 	return out, nil
 }
@@ -121,7 +131,7 @@ func (a *API) list(ctx context.Context, in *pageIn) (*Destinations, error) {
 // type stays.
 func (a *API) update(ctx context.Context, in *wherry.Destination) (*wherry.Destination, error) {
 	d, err := a.store.UpdateDestination(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.ID, func(d *store.StoredDestination) error {
-		next := wherry.Destination{Name: in.Name, Config: in.Config}
+		next := wherry.Destination{Name: in.Name, Config: in.Config, Installation: in.Installation}
 		if next.Name == "" {
 			next.Name = d.Name
 		}

@@ -100,7 +100,7 @@ func (a *API) test(ctx context.Context, in *testIn) (*History, error) {
 		WorkspaceID: id.WorkspaceID, DedupKey: "wherry.test/" + strings.ToLower(rand.Text()), Kind: "wherry.test",
 		Subject: "[wherry] This is a test", Text: id.UserName + " sends this to see whether notifications arrive here. They do.", Link: "/",
 	}
-	to, err := a.named(ctx, id.WorkspaceID, in.Destination)
+	to, err := a.store.Named(ctx, id.WorkspaceID, in.Destination)
 	switch {
 	case err == nil:
 		n.Destinations = []string{to.ID}
@@ -114,30 +114,4 @@ func (a *API) test(ctx context.Context, in *testIn) (*History, error) {
 	}
 	list, err := a.store.Send(ctx, n)
 	return &History{list}, err
-}
-
-// named finds a destination by its id, or by a name that only one has.
-func (a *API) named(ctx context.Context, ws int64, name string) (found notify.StoredDestination, err error) {
-	if found, err = a.store.Destination(ctx, ws, name); wherry.CodeOf(err) != wherry.CodeDoesNotExist {
-		return found, err
-	}
-	list, err := a.store.Destinations(ctx, ws, 0, maxDestinations)
-	if err != nil {
-		return found, err
-	}
-	n := 0
-	for _, d := range list {
-		if d.Name == name {
-			found = d
-			n++
-		}
-	}
-	switch n {
-	case 0:
-		return found, wherry.Errorf(wherry.CodeDoesNotExist, "there is no notification destination %q: `wherry notifications destinations` lists those there are", name)
-	case 1:
-		return found, nil
-	default:
-		return found, wherry.Errorf(wherry.CodeInvalidParameter, "%d notification destinations are called %q: give the id", n, name)
-	}
 }

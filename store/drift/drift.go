@@ -220,7 +220,8 @@ func unsettled(tx *store.Tx, d Drift) (Drift, error) {
 		d.DeploymentID, d.Source, d.Resource, Settled).Scan)
 }
 
-// Record stores that a resource differs from what was deployed, with an event.
+// Record stores that a resource differs from what was deployed, with an event
+// and a notice.
 // Of a drift that is open it keeps the newest; one that says the same is left
 // as it is.
 func Record(tx *store.Tx, d Drift) (Drift, error) {
@@ -254,6 +255,9 @@ func Record(tx *store.Tx, d Drift) (Drift, error) {
 		digest = excluded.digest, actor = excluded.actor, run_id = excluded.run_id, found_at = excluded.found_at, state = excluded.state, note = ''`,
 		int64(d.ID), d.WorkspaceID, d.DeploymentID, d.Source, d.Version, d.Resource, d.ResourceID, d.Kind, string(fields), d.Digest, d.Actor, d.RunID, d.FoundAt, d.State)
 	if err != nil {
+		return d, err
+	}
+	if err := tell(tx, d); err != nil {
 		return d, err
 	}
 	return d, emit(tx, wherry.EventDriftFound, d, d.Actor, map[string]any{

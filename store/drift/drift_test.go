@@ -2,12 +2,17 @@ package drift_test
 
 import (
 	"context"
+	"errors"
+	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/deployments"
 	"github.com/wherry-ml/wherry/store/drift"
+	"github.com/wherry-ml/wherry/store/environments"
+	"github.com/wherry-ml/wherry/store/notify"
 	"github.com/wherry-ml/wherry/store/storetest"
 )
 
@@ -22,11 +27,11 @@ func check(t *testing.T, err error) {
 func deploy(t *testing.T, db *store.DB) string {
 	t.Helper()
 	ctx, s := context.Background(), deployments.New(db)
-	d, err := s.Open(ctx, deployments.Deployment{WorkspaceID: 1, RootPath: "/Workspace/a/b", Target: "prod"})
+	d, err := s.Open(ctx, deployments.Deployment{WorkspaceID: 1, Bundle: "b", RootPath: "/Workspace/a/b", Target: "prod"})
 	check(t, err)
 	v, err := s.Begin(ctx, 1, deployments.Version{DeploymentID: d.ID, Kind: deployments.KindDeploy, CreatedBy: "ada"}, false)
 	check(t, err)
-	check(t, s.Succeed(ctx, v, "ada", deployments.Done{Workspace: 1, Upserts: []deployments.Resource{{Key: "jobs.j", Kind: "jobs", ResourceID: "7", State: "{}", Live: "{}"}}}))
+	check(t, s.Succeed(ctx, v, "ada", deployments.Done{Workspace: 1, Target: "prod", Upserts: []deployments.Resource{{Key: "jobs.j", Kind: "jobs", ResourceID: "7", State: "{}", Live: "{}"}}}))
 	return d.ID
 }
 
@@ -118,6 +123,65 @@ func TestInfra(t *testing.T) {
 		check(t, s.Applied(ctx, 1, in, "ci", 0))
 		if list, err := s.List(ctx, 1, true, 10); err != nil || len(list) != 1 || list[0].Way != drift.WayApplied {
 			t.Errorf("applied again: %+v, %v", list, err)
+		}
+	})
+}
+
+// told lists what waits to be sent: subject → receivers.
+func told(t *testing.T, db *store.DB) map[string][]string {
+	t.Helper()
+	list, err := notify.New(db).List(context.Background(), wherry.DefaultWorkspace, notify.Filter{})
+	check(t, err)
+	out := map[string][]string{}
+	for _, n := range list {
+		out[n.Notice.Subject] = append([]string{n.Address}, out[n.Notice.Subject]...)
+	}
+	return out
+}
+
+// Drift is told of in the transaction that records it, once: to those whom its
+// environment names, else to the installation's destinations.
+func TestTold(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, s, id := context.Background(), drift.New(db), deploy(t, db)
+		for _, d := range []notify.StoredDestination{{ID: "all", Installation: true}, {ID: "hook"}, {ID: "other", WorkspaceID: 2, Installation: true}} {
+			d.WorkspaceID, d.Name, d.Kind, d.Sealed = max(d.WorkspaceID, 1), d.ID, wherry.DestinationWebhook, []byte{1}
+			check(t, notify.New(db).CreateDestination(ctx, d))
+		}
+		found := drift.Drift{WorkspaceID: 1, DeploymentID: id, Resource: "jobs.j", ResourceID: "7", Kind: drift.Changed, Actor: "eve", Fields: []drift.Field{{Path: "name", Before: "a", After: "b"}}}
+		broken := errors.New("the write fails")
+		err := db.Write(ctx, func(tx *store.Tx) error {
+			_, err := drift.Record(tx, found)
+			return errors.Join(err, broken)
+		})
+		if got := told(t, db); !errors.Is(err, broken) || len(got) != 0 {
+			t.Fatalf("told of what did not happen: %v, %v", got, err)
+		}
+		for range 2 { // the second says the same
+			_, err := s.Compared(ctx, 0, found, "", "eve")
+			check(t, err)
+		}
+		_, err = environments.New(db).Put(ctx, wherry.Environment{Name: "prod", Notify: []string{"ada@example.com", "hook"}}, "ada")
+		check(t, err)
+		found.Kind, found.Fields = drift.Deleted, nil
+		_, err = s.Compared(ctx, 0, found, "", "eve")
+		check(t, err)
+		in := drift.Infra{Source: "infra", Environment: "PROD", PlanDigest: "p", Resources: []drift.InfraResource{{Address: "a.lake", ID: "/l"}}}
+		check(t, s.Applied(ctx, 1, in, "ci", 0))
+		check(t, db.Write(ctx, func(tx *store.Tx) error { return drift.InfraChanged(tx, 1, "/L", drift.Deleted, "", nil) }))
+		want := map[string][]string{
+			"[b, prod] drift: jobs.j was changed by eve":               {"all"},
+			"[b, prod] drift: jobs.j was deleted by eve":               {"ada@example.com", "hook"},
+			"[infra, PROD] drift: a.lake was deleted by nobody we saw": {"ada@example.com", "hook"},
+		}
+		if got := told(t, db); !reflect.DeepEqual(got, want) {
+			t.Errorf("told %v, want %v", got, want)
+		}
+		list, err := notify.New(db).List(ctx, 1, notify.Filter{})
+		check(t, err)
+		text := list[len(list)-1].Notice.Text
+		if !strings.Contains(text, "jobs.j (7) was changed by eve.\nname: \"a\" → \"b\"\n") || !strings.Contains(text, "wherry drift adopt jobs.j") {
+			t.Errorf("the first notice says %q", text)
 		}
 	})
 }

@@ -50,8 +50,8 @@ func (s *Store) Applied(ctx context.Context, ws int64, in Infra, actor string, r
 			return err
 		}
 		for _, r := range in.Resources {
-			if _, err := tx.Exec(`INSERT INTO infra_resource (workspace_id, source, address, type, resource_id, resource_key, digest, serial)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, ws, in.Source, r.Address, r.Type, r.ID, strings.ToLower(r.ID), r.Digest, in.Serial); err != nil {
+			if _, err := tx.Exec(`INSERT INTO infra_resource (workspace_id, source, address, type, resource_id, resource_key, digest, serial, environment)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, ws, in.Source, r.Address, r.Type, r.ID, strings.ToLower(r.ID), r.Digest, in.Serial, in.Environment); err != nil {
 				return err
 			}
 		}

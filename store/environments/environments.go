@@ -61,6 +61,16 @@ func get(tx *store.Tx, name string) (wherry.Environment, error) {
 	return e, err
 }
 
+// Named is an environment by its name, in whatever case; ok is false if there is
+// none.
+func Named(tx *store.Tx, name string) (e wherry.Environment, ok bool, err error) {
+	e, err = get(tx, name)
+	if wherry.CodeOf(err) == wherry.CodeDoesNotExist {
+		return wherry.Environment{}, false, nil
+	}
+	return e, err == nil, err
+}
+
 // OfTarget returns the environment that a bundle target leads to; ok is false
 // for a target that leads to none.
 func (s *Store) OfTarget(ctx context.Context, target string) (e wherry.Environment, ok bool, err error) {

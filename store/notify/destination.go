@@ -21,13 +21,15 @@ type StoredDestination struct {
 	// Addresses are those of a destination of e-mail.
 	Addresses []string
 	Sealed    []byte
+	// Installation says that it is told of the environments which name nobody.
+	Installation bool
 }
 
-const destinationColumns = `id, workspace_id, display_name, kind, addresses, sealed`
+const destinationColumns = `id, workspace_id, display_name, kind, addresses, sealed, installation`
 
 func scanDestination(scan func(...any) error) (d StoredDestination, err error) {
 	var addresses string
-	if err = scan(&d.ID, &d.WorkspaceID, &d.Name, &d.Kind, &addresses, &d.Sealed); err == nil {
+	if err = scan(&d.ID, &d.WorkspaceID, &d.Name, &d.Kind, &addresses, &d.Sealed, &d.Installation); err == nil {
 		err = json.Unmarshal([]byte(addresses), &d.Addresses)
 	}
 	return d, err
@@ -61,8 +63,8 @@ func (s *Store) CreateDestination(ctx context.Context, d StoredDestination) erro
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(`INSERT INTO notification_destination (`+destinationColumns+`, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			d.ID, d.WorkspaceID, d.Name, d.Kind, string(addresses), d.Sealed, now)
+		_, err = tx.Exec(`INSERT INTO notification_destination (`+destinationColumns+`, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			d.ID, d.WorkspaceID, d.Name, d.Kind, string(addresses), d.Sealed, d.Installation, now)
 		return err
 	})
 	if store.IsDuplicate(err) {
@@ -79,6 +81,35 @@ func (s *Store) Destination(ctx context.Context, ws int64, id string) (d StoredD
 	})
 	return d, err
 }
+
+// Named finds a destination by its id, or by a name that only one has.
+func (s *Store) Named(ctx context.Context, ws int64, name string) (found StoredDestination, err error) {
+	if found, err = s.Destination(ctx, ws, name); wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+		return found, err
+	}
+	list, err := s.Destinations(ctx, ws, 0, maxDestinations)
+	if err != nil {
+		return found, err
+	}
+	n := 0
+	for _, d := range list {
+		if d.Name == name {
+			found = d
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return found, wherry.Errorf(wherry.CodeDoesNotExist, "there is no notification destination %q: `wherry notifications destinations` lists those there are", name)
+	case 1:
+		return found, nil
+	default:
+		return found, wherry.Errorf(wherry.CodeInvalidParameter, "%d notification destinations are called %q: give the id", n, name)
+	}
+}
+
+// maxDestinations bounds how many are looked through by name.
+const maxDestinations = 10_000
 
 // Destinations lists a workspace's destinations by name, at most limit, from
 // offset on.
@@ -107,8 +138,8 @@ func (s *Store) UpdateDestination(ctx context.Context, ws int64, id string, chan
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(`UPDATE notification_destination SET display_name = $1, addresses = $2, sealed = $3 WHERE workspace_id = $4 AND id = $5`,
-			d.Name, string(addresses), d.Sealed, ws, id)
+		_, err = tx.Exec(`UPDATE notification_destination SET display_name = $1, addresses = $2, sealed = $3, installation = $4 WHERE workspace_id = $5 AND id = $6`,
+			d.Name, string(addresses), d.Sealed, d.Installation, ws, id)
 		return err
 	})
 	return d, err

@@ -7,10 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/environments"
+	"github.com/wherry-ml/wherry/store/notify"
 )
 
 // States of a verification.
@@ -252,7 +255,7 @@ type Outcome struct {
 	Aliases         []Alias
 }
 
-// Decide ends a verification, with its event.
+// Decide ends a verification, with its event, and a notice of one that failed.
 func (s *Store) Decide(ctx context.Context, v Verification, o Outcome) error {
 	result := map[string]string{Verified: "success", Failed: "failed"}[o.State]
 	payload, err := json.Marshal(map[string]any{
@@ -273,8 +276,30 @@ func (s *Store) Decide(ctx context.Context, v Verification, o Outcome) error {
 		if err != nil || n == 0 {
 			return err // decided already
 		}
+		if o.State == Failed {
+			if err := tell(tx, v, o); err != nil {
+				return err
+			}
+		}
 		return tx.Emit(wherry.Event{
 			WorkspaceID: v.WorkspaceID, Kind: wherry.EventVerified, Subject: fmt.Sprintf("%s/%d", v.DeploymentID, v.Version), Payload: payload,
 		})
 	})
+}
+
+// tell has those told of a version that failed whom its environment names.
+func tell(tx *store.Tx, v Verification, o Outcome) error {
+	bundle := ""
+	if err := tx.Row(`SELECT bundle FROM deployment WHERE id = $1`, v.DeploymentID).Scan(&bundle); err != nil {
+		return fmt.Errorf("the deployment of a verification: %w", err)
+	}
+	e, _, err := environments.Named(tx, v.Environment)
+	if err != nil {
+		return err
+	}
+	return notify.Tell(tx, notify.Notice{
+		DedupKey: fmt.Sprintf("deployment.verification_failed/%s/%d", v.DeploymentID, v.Version), Kind: "deployment.verification_failed", Bad: true,
+		Subject: fmt.Sprintf("[%s, %s] version %d was not proven", bundle, v.Environment, v.Version),
+		Text:    o.Note, Link: "/environments/" + url.PathEscape(v.Environment), RunID: v.JobRunID,
+	}, e.Notify)
 }
