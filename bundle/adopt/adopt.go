@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -43,7 +44,8 @@ type Patch struct {
 }
 
 type file struct {
-	before []byte
+	raw    []byte // as it is on disk
+	before []byte // the same, its last line ended
 	edits  []edit
 }
 
@@ -58,7 +60,7 @@ type edit struct {
 func Make(root string, bundle *config.Value, fields []Field) (*Patch, error) {
 	p := &Patch{root: root, files: map[string]*file{}}
 	for _, f := range fields {
-		why, err := p.adopt(bundle, f)
+		why, err := p.try(bundle, f)
 		if err != nil {
 			return nil, err
 		}
@@ -85,14 +87,8 @@ func find(v *config.Value, path string) (at *config.Value, rest string) {
 		if !ok {
 			return nil, path
 		}
-		for i, item := range v.List() {
-			match := fmt.Sprint(i) == name
-			for _, key := range listKeys {
-				match = match || item.Get(key).Text() == name && name != ""
-			}
-			if match {
-				return find(item, strings.TrimPrefix(after, "."))
-			}
+		if i := itemNamed(v, name); i >= 0 {
+			return find(v.Items[i], strings.TrimPrefix(after, "."))
 		}
 		return nil, path
 	}
@@ -107,10 +103,31 @@ func find(v *config.Value, path string) (at *config.Value, rest string) {
 	return v, path
 }
 
-func (p *Patch) adopt(bundle *config.Value, f Field) (why string, err error) {
-	resource, rest := find(bundle.Get("resources"), f.Resource)
-	if resource == nil || rest != "" || resource.Kind != config.Map {
-		return "the bundle does not declare " + f.Resource, nil
+// itemNamed is the index of a list's item by what tells it apart, else by its
+// number; -1 for none.
+func itemNamed(list *config.Value, name string) int {
+	for i, item := range list.List() {
+		for _, key := range listKeys {
+			if item.Get(key).Text() == name && name != "" {
+				return i
+			}
+		}
+	}
+	if i, err := strconv.Atoi(name); err == nil && i >= 0 && i < len(list.List()) {
+		return i
+	}
+	return -1
+}
+
+func (p *Patch) adopt(resource *config.Value, f Field) (why string, err error) {
+	if list, name, ok := itemPath(resource, f.Path); ok {
+		i := itemNamed(list, name)
+		switch {
+		case i < 0 && f.After != nil:
+			return p.addItem(list, f)
+		case i >= 0 && f.After == nil:
+			return p.removeItem(list, i)
+		}
 	}
 	at, rest := find(resource, f.Path)
 	switch {
@@ -118,6 +135,8 @@ func (p *Patch) adopt(bundle *config.Value, f Field) (why string, err error) {
 		return "its place in the bundle is not to be found", nil
 	case rest == "" && f.After == nil:
 		return p.remove(resource, f)
+	case rest == "" && at.Kind == config.List:
+		return p.replaceList(at, f)
 	case rest == "":
 		return p.replace(at, f)
 	case f.After == nil:
@@ -141,7 +160,11 @@ func (p *Patch) open(name string) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.files[name] = &file{before: b}
+	whole := b
+	if len(b) > 0 && b[len(b)-1] != '\n' {
+		whole = append(slices.Clone(b), '\n')
+	}
+	p.files[name] = &file{raw: b, before: whole}
 	return p.files[name], nil
 }
 
@@ -179,8 +202,8 @@ func (p *Patch) place(v *config.Value) (f *file, start int, why string, err erro
 
 // replace changes a scalar where it is written.
 func (p *Patch) replace(v *config.Value, field Field) (why string, err error) {
-	if v.Kind == config.List || v.Kind == config.Map {
-		return "it is a list or a map: change it by hand to " + inline(field.After), nil
+	if v.Kind == config.Map {
+		return "it is a map: change it by hand to " + inline(field.After), nil
 	}
 	f, start, why, err := p.place(v)
 	if err != nil || why != "" {
@@ -267,9 +290,6 @@ func (p *Patch) add(parent *config.Value, key string, field Field) (why string, 
 	}
 	end := entryEnd(f.before, start)
 	text := strings.Repeat(" ", first.At.Column-1) + entry + "\n"
-	if end > 0 && f.before[end-1] != '\n' {
-		text = "\n" + strings.TrimSuffix(text, "\n")
-	}
 	f.edits = append(f.edits, edit{end, end, text})
 	return "", nil
 }
@@ -322,7 +342,7 @@ func (p *Patch) remove(resource *config.Value, field Field) (why string, err err
 	}
 	entry := parent.Field(key)
 	if entry == nil {
-		return "it is an item of a list: take it out by hand", nil
+		return "its place in the bundle is not to be found: take it out by hand", nil
 	}
 	f, start, why, err := p.place(&config.Value{At: entry.At})
 	if err != nil || why != "" {
@@ -341,6 +361,11 @@ func inline(v any) string {
 	b, err := yaml.MarshalWithOptions(whole(v), yaml.Flow(true))
 	if err != nil {
 		return fmt.Sprint(v)
+	}
+	if bytes.ContainsAny(bytes.TrimSpace(b), "\n\t") { // text of several lines, which flow style cannot hold unquoted
+		if b, err = yaml.MarshalWithOptions(whole(v), yaml.JSON()); err != nil {
+			return fmt.Sprint(v)
+		}
 	}
 	return strings.TrimSpace(string(b))
 }
@@ -407,7 +432,7 @@ func (p *Patch) names() (names []string) {
 func (p *Patch) Diff() []byte {
 	var out []byte
 	for _, name := range p.names() {
-		out = append(out, diff.Diff("a/"+name, p.files[name].before, "b/"+name, p.files[name].after())...)
+		out = append(out, diff.Diff("a/"+name, p.files[name].raw, "b/"+name, p.files[name].after())...)
 	}
 	return out
 }

@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/wherry-ml/wherry/bundle"
 	"github.com/wherry-ml/wherry/bundle/adopt"
+	"github.com/wherry-ml/wherry/bundle/config"
 )
 
 var update = flag.Bool("update", false, "rewrite the wanted patches")
@@ -75,8 +77,7 @@ func patch(t *testing.T, dir string, fields []adopt.Field) string {
 	}
 	b := load(t, dir)
 	for _, f := range p.Adopted {
-		path := strings.NewReplacer("[a]", "[0]", "[b]", "[1]").Replace("resources." + f.Resource + "." + f.Path)
-		got, _ := json.Marshal(b.Config.Lookup(path).Plain())
+		got, _ := json.Marshal(said(b.Config.Get("resources"), f.Resource+"."+f.Path))
 		if want, _ := json.Marshal(f.After); string(got) != string(want) {
 			t.Errorf("%s %s is %s, want %s", f.Resource, f.Path, got, want)
 		}
@@ -94,4 +95,82 @@ func load(t *testing.T, dir string) *bundle.Bundle {
 		t.Error(b.Problems.Format(p))
 	}
 	return b
+}
+
+// step is a key, or an item of a list by its name.
+var step = regexp.MustCompile(`^\.?([^.\[]+)|^\[([^\]]*)\]`)
+
+// said is what the bundle says at a path; nil for nothing.
+func said(v *config.Value, path string) any {
+	for path != "" && v != nil {
+		m := step.FindStringSubmatch(path)
+		path = path[len(m[0]):]
+		if m[1] != "" {
+			v = v.Get(m[1])
+			continue
+		}
+		i := slices.IndexFunc(v.List(), func(item *config.Value) bool {
+			return item.Get("task_key").Text() == m[2] || item.Get("name").Text() == m[2]
+		})
+		if i < 0 {
+			return nil
+		}
+		v = v.List()[i]
+	}
+	if v == nil {
+		return nil
+	}
+	return v.Plain()
+}
+
+// FuzzAdopt adopts into YAML of any shape: what is written is YAML still, and
+// says what was adopted.
+func FuzzAdopt(f *testing.F) {
+	for _, tasks := range []string{
+		"\n      - task_key: a\n      - {task_key: b}\n", " [{task_key: a}, {task_key: b}]\n", "\n        -   task_key: a\n            x: |\n             # no comment\n\n        - task_key: b", " [\n {task_key: a},\n ]\n",
+		"\n      -\n        task_key: a\n      # c\n      - task_key: 'b'\n      x: [a, \"]\", 'it''s'] # d\n", "\n      - &x\n        task_key: a\n      - *x\n",
+	} {
+		f.Add(tasks, "a, b")
+	}
+	f.Fuzz(func(t *testing.T, tasks, value string) {
+		dir := t.TempDir()
+		name := filepath.Join(dir, "databricks.yml")
+		text := "resources:\n  jobs:\n    j:\n      name: j\n      tasks:" + tasks
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		problems := &config.Problems{}
+		v := config.Parse("databricks.yml", []byte(text), problems)
+		if len(problems.List()) > 0 || v.Get("resources").Get("jobs").Get("j").Get("tasks") == nil {
+			t.Skip()
+		}
+		after := map[string]any{"task_key": "z", "notebook_path": value}
+		p, err := adopt.Make(dir, v, []adopt.Field{
+			{Resource: "jobs.j", Path: "tasks[z]", After: after},
+			{Resource: "jobs.j", Path: "tasks[a]", Before: map[string]any{"task_key": "a"}},
+			{Resource: "jobs.j", Path: "tasks[b].on", After: []any{value}},
+			{Resource: "jobs.j", Path: "x", Before: []any{"a", "]", "it's"}, After: []any{value}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Write(); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		problems = &config.Problems{}
+		v = config.Parse("databricks.yml", b, problems)
+		if len(problems.List()) > 0 {
+			t.Fatalf("%q became %q: %v", text, b, problems.List())
+		}
+		for _, a := range p.Adopted {
+			got, _ := json.Marshal(said(v.Get("resources"), a.Resource+"."+a.Path))
+			if want, _ := json.Marshal(a.After); string(got) != string(want) {
+				t.Errorf("%q became %q: %s is %s, want %s", text, b, a.Path, got, want)
+			}
+		}
+	})
 }
