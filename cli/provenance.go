@@ -55,11 +55,11 @@ installation's key. ` + "`wherry trace verify`" + ` checks it, without a server.
 }
 
 func verifyCommand(dir *string) *cobra.Command {
-	key := ""
+	var key, subject, digest string
 	c := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check signed provenance, without a server",
-		Long:  "Checks that a file of `wherry trace provenance` was signed with the installation's key and not changed since. The key is that of --state, or the one in the PEM file of --key.",
+		Long:  "Checks that a file of `wherry trace provenance` was signed with the installation's key and not changed since. The key is that of --state, or the one in the PEM file of --key. A file of another deploy verifies too: name the one that is meant with --subject or --sha256.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			file, err := os.ReadFile(args[0])
@@ -84,6 +84,9 @@ func verifyCommand(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := s.About(subject, digest); err != nil {
+				return err
+			}
 			out := c.OutOrStdout()
 			fmt.Fprintf(out, "ok: %s\nsigned by %s\n", s.Subject[0].Name, s.Predicate.RunDetails.Builder.ID)
 			for _, d := range s.Predicate.BuildDefinition.ResolvedDependencies {
@@ -92,6 +95,8 @@ func verifyCommand(dir *string) *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().StringVar(&subject, "subject", "", "what it must be of: deployment ID/VERSION or model NAME/VERSION")
+	c.Flags().StringVar(&digest, "sha256", "", "the digest that its subject must have")
 	c.Flags().StringVar(&key, "key", "", "public key in PEM (default: the one of the state directory)")
 	return c
 }

@@ -51,7 +51,12 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, db: storetest.SQLite(t), dir: state.Dir(t.TempDir())}
+	return newSiteOn(t, storetest.SQLite(t))
+}
+
+func newSiteOn(t *testing.T, db *store.DB) *site {
+	t.Helper()
+	s := &site{t: t, db: db, dir: state.Dir(t.TempDir())}
 	if err := s.dir.Create(); err != nil {
 		t.Fatal(err)
 	}
@@ -292,25 +297,28 @@ func TestDeployKeepsWhatTasksWrote(t *testing.T) {
 	}
 }
 
+// Deployers at once wait for each other: what is there in the end is of one.
 func TestDeployersAtOnce(t *testing.T) {
-	s := newSite(t)
-	var g errgroup.Group
-	for i := range 4 {
-		dir := t.TempDir()
-		write(t, dir, map[string]string{"databricks.yml": strings.Replace(second, "description: new", fmt.Sprint("description: d", i), 1), "a.py": fmt.Sprint("d", i)})
-		g.Go(func() error {
-			for range 3 {
-				if _, err := s.deploy(dir); err != nil {
-					return err
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s := newSiteOn(t, db)
+		var g errgroup.Group
+		for i := range 4 {
+			dir := t.TempDir()
+			write(t, dir, map[string]string{"databricks.yml": strings.Replace(second, "description: new", fmt.Sprint("description: d", i), 1), "a.py": fmt.Sprint("d", i)})
+			g.Go(func() error {
+				for range 3 {
+					if _, err := s.deploy(dir); err != nil {
+						return err
+					}
 				}
-			}
-			return nil
-		})
-	}
-	check(t, g.Wait())
-	if got := s.jobs(); len(got) != 2 || got["one"] != s.live("a.py") {
-		t.Errorf("jobs %v and file %q are not of one deploy", got, s.live("a.py"))
-	}
+				return nil
+			})
+		}
+		check(t, g.Wait())
+		if got := s.jobs(); len(got) != 2 || got["one"] != s.live("a.py") {
+			t.Errorf("jobs %v and file %q are not of one deploy", got, s.live("a.py"))
+		}
+	})
 }
 
 func TestSelectedResourcesOnly(t *testing.T) {

@@ -56,3 +56,35 @@ func TestLeaseIsOver(t *testing.T) {
 		}
 	})
 }
+
+// Of deployers that begin at once, on servers of one database too, one has the
+// lock: the others are told to wait.
+func TestBeginAtOnce(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, s := context.Background(), deployments.New(db)
+		d, err := s.Open(ctx, deployments.Deployment{WorkspaceID: 1, RootPath: root})
+		if err != nil {
+			t.Fatal(err)
+		}
+		errs := make(chan error, 8)
+		for range cap(errs) {
+			go func() {
+				_, err := s.Begin(ctx, 1, deployments.Version{DeploymentID: d.ID, Kind: deployments.KindDeploy}, false)
+				errs <- err
+			}()
+		}
+		begun := 0
+		for range cap(errs) {
+			err := <-errs
+			if code := wherry.CodeOf(err); err != nil && code != wherry.CodeConflict && code != wherry.CodeAborted {
+				t.Errorf("begun at once: %v", err)
+			}
+			if err == nil {
+				begun++
+			}
+		}
+		if begun != 1 {
+			t.Errorf("%d began", begun)
+		}
+	})
+}

@@ -183,6 +183,9 @@ func Verify(ctx context.Context, file, publicPEM []byte) (*Statement, error) {
 	if err := json.Unmarshal(body, s); err != nil || s.Type != StatementType {
 		return nil, bad("it holds no in-toto statement")
 	}
+	if len(s.Subject) == 0 {
+		return nil, bad("it is about nothing")
+	}
 	return s, nil
 }
 

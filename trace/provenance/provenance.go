@@ -70,6 +70,22 @@ type Metadata struct {
 	FinishedOn   string `json:"finishedOn,omitempty"`
 }
 
+// About tells whether a statement is about what it is taken for: a subject by
+// its name (deployment/ID/VERSION, or ID/VERSION) and by its SHA-256, each of
+// which may be "". A statement that verifies may be of another deploy.
+func (s *Statement) About(name, digest string) error {
+	names := []string{}
+	for _, r := range s.Subject {
+		_, short, _ := strings.Cut(r.Name, "/")
+		if (name == "" || name == r.Name || name == short) && (digest == "" || strings.EqualFold(digest, r.Digest["sha256"])) {
+			return nil
+		}
+		names = append(names, r.Name+" (sha256:"+r.Digest["sha256"]+")")
+	}
+	wanted := strings.TrimSpace(name + " " + digest)
+	return wherry.Errorf(wherry.CodeInvalidParameter, "the provenance is of %s, not of %s", strings.Join(names, ", "), wanted)
+}
+
 // Of makes the statement of the first node of a graph, a deployment or a
 // version of a model, from all that it came of. builder names the installation.
 func Of(g *trace.Graph, builder string) (*Statement, error) {

@@ -75,6 +75,34 @@ func TestStatement(t *testing.T) {
 	}
 }
 
+// TestAbout: a statement that verifies is told from one of something else.
+func TestAbout(t *testing.T) {
+	file, public := seal(t, t.TempDir())
+	s, err := provenance.Verify(t.Context(), file, public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []struct {
+		name, digest string
+		is           bool
+	}{
+		{"", "", true},
+		{"deployment/d/4", "", true},
+		{"d/4", digest, true},
+		{"", strings.ToUpper(digest), true},
+		{"deployment/d/5", "", false},
+		{"d", "", false},
+		{"/d/4", "", false},
+		{"d/4", strings.Repeat("0", 64), false},
+		{"d/5", digest, false},
+		{"", digest[:63], false},
+	} {
+		if err := s.About(of.name, of.digest); (err == nil) != of.is || err != nil && !strings.Contains(err.Error(), "is of deployment/d/4 (sha256:"+digest) {
+			t.Errorf("%q %q: %v", of.name, of.digest, err)
+		}
+	}
+}
+
 // TestEveryChangeIsTold changes each byte of the file in turn, and more.
 func TestEveryChangeIsTold(t *testing.T) {
 	file, public := seal(t, t.TempDir())
