@@ -57,7 +57,7 @@ func TestLeaseIsOver(t *testing.T) {
 	})
 }
 
-// Of deployers that begin at once, on servers of one database too, one has the
+// Of deployers that begin at once, by connections of their own, one has the
 // lock: the others are told to wait.
 func TestBeginAtOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {

@@ -33,11 +33,16 @@ func scanVersion(scan func(...any) error) (v Version, err error) {
 // version is in progress it fails with RESOURCE_CONFLICT, unless that one's
 // lease is over or force is set: then the other is completed as such.
 func (s *Store) Begin(ctx context.Context, ws int64, v Version, force bool) (out Version, err error) {
-	err = s.db.Write(ctx, func(tx *store.Tx) error {
-		out = v
-		return begin(tx, ws, &out, force)
-	})
-	return out, err
+	for range 3 { // on PostgreSQL two may begin at once: who lost sees the other's version the next time
+		err = s.db.Write(ctx, func(tx *store.Tx) error {
+			out = v
+			return begin(tx, ws, &out, force)
+		})
+		if !store.IsDuplicate(err) {
+			return out, err
+		}
+	}
+	return out, wherry.Errorf(wherry.CodeConflict, "others began to deploy at the same moment: wait for them")
 }
 
 func begin(tx *store.Tx, ws int64, v *Version, force bool) error {
