@@ -55,11 +55,11 @@ type Run struct {
 	CreatedAt        int64             `json:"created_at"`
 	// QueuedAt is when this attempt was asked for, which orders a concurrency
 	// group; HadTurn that it has had its turn there.
-	QueuedAt int64 `json:"queued_at"`
-	HadTurn  bool  `json:"had_turn,omitempty"`
-	StartedAt        int64             `json:"started_at"`
-	EndedAt          int64             `json:"ended_at"`
-	Jobs             []*Job            `json:"jobs"`
+	QueuedAt  int64  `json:"queued_at"`
+	HadTurn   bool   `json:"had_turn,omitempty"`
+	StartedAt int64  `json:"started_at"`
+	EndedAt   int64  `json:"ended_at"`
+	Jobs      []*Job `json:"jobs"`
 	// ServerURL is where people reach us.
 	ServerURL string `json:"-"`
 }
