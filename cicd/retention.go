@@ -6,9 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -107,15 +107,16 @@ func (s *Service) arrives(digest string) (left func()) {
 const pruneEvery = time.Hour
 
 // Prune deletes artifacts and caches when their time is over, until ctx ends.
+// What can not be deleted is logged, and tried again by the next pass.
 func (s *Service) Prune(ctx context.Context) error {
 	if err := s.abandoned(); err != nil {
-		return err
+		slog.Error("delete uploads that were broken off", "err", err)
 	}
 	clock := time.NewTicker(pruneEvery)
 	defer clock.Stop()
 	for {
 		if err := s.prune(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("prune artifacts and caches: %w", err)
+			slog.Error("prune artifacts and caches", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -128,9 +129,11 @@ func (s *Service) Prune(ctx context.Context) error {
 // abandoned deletes what was coming in when the last server ended. No other has
 // the state directory now.
 func (s *Service) abandoned() error {
-	names, err := filepath.Glob(filepath.Join(s.stored(), upload+"*"))
+	names, err := s.names()
 	for _, name := range names {
-		err = errors.Join(err, os.Remove(name))
+		if strings.HasPrefix(name, upload) {
+			err = errors.Join(err, remove(s.file(name)))
+		}
 	}
 	return err
 }
@@ -142,16 +145,40 @@ func (s *Service) prune(ctx context.Context, now time.Time) error {
 	if err := s.cfg.Store.Prune(ctx, now, now.Add(-time.Duration(keep.CacheDays)*day), keep.CacheBytes); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(s.stored())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, e := range entries {
-		if err == nil && !strings.HasPrefix(e.Name(), upload) {
-			err = s.drop(ctx, e.Name())
+	names, err := s.names()
+	for _, name := range names {
+		if isDigest(name) {
+			err = errors.Join(err, s.drop(ctx, name))
 		}
 	}
 	return err
+}
+
+// names are the files where artifacts and caches are, whatever they are.
+func (s *Service) names() (names []string, err error) {
+	entries, err := os.ReadDir(s.stored())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+func isDigest(name string) bool {
+	b, err := hex.DecodeString(name)
+	return err == nil && len(b) == sha256.Size
+}
+
+// remove deletes a file; one that is gone already is as good.
+func remove(file string) error {
+	if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // drop deletes a file that no row holds and none will: an upload of the same
@@ -166,5 +193,5 @@ func (s *Service) drop(ctx context.Context, digest string) error {
 	if err != nil || held {
 		return err
 	}
-	return os.Remove(s.file(digest))
+	return remove(s.file(digest))
 }

@@ -2,6 +2,7 @@ package cicd
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -155,6 +156,46 @@ func TestPrune(t *testing.T) {
 		held("as long as may be", "usual", strings.Repeat("x", 95))
 		time.Sleep(8 * day)
 		held()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPruneGoesOn: what others left where the bytes are is let be, and a folder
+// that can not be read ends no server.
+func TestPruneGoesOn(t *testing.T) {
+	clocked(t, func(t *testing.T, s *Service) {
+		s.cfg.State = state.Dir(filepath.Join(t.TempDir(), "odd[name"))
+		orphan := comes(t, s, "orphan")
+		folder := strings.Repeat("0", 64) // as a digest, but not empty and no file
+		for _, err := range []error{
+			os.MkdirAll(filepath.Join(s.stored(), folder, "a"), 0o700), os.WriteFile(s.file("notes.txt"), nil, 0o600), os.WriteFile(s.file(upload+"1"), nil, 0o600),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Prune(ctx) }()
+		synctest.Wait()
+		for name, there := range map[string]bool{orphan: false, upload + "1": false, folder: true, "notes.txt": true} {
+			if _, err := os.Stat(s.file(name)); (err == nil) != there {
+				t.Errorf("%s is there: %t, want %t", name, err == nil, there)
+			}
+		}
+		if err := errors.Join(os.RemoveAll(s.stored()), os.WriteFile(s.stored(), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * pruneEvery)
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("the pruner ended: %v", err)
+		default:
+		}
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)
