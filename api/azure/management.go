@@ -181,10 +181,8 @@ func (s *Service) provided(c *call, t target) error {
 	if strings.EqualFold(t.namespace, "Microsoft.KeyVault") && slices.ContainsFunc(t.types, func(n string) bool { return strings.EqualFold(n, "deletedVaults") }) {
 		return s.deletedVaults(c, t)
 	}
-	if last := len(t.types) - 1; strings.EqualFold(t.namespace, "Microsoft.KeyVault") && last == 1 && strings.EqualFold(t.types[last], "operationResults") {
-		c.w.Header().Set("Content-Length", "0") // what it is the end of was done at once
-		c.w.WriteHeader(http.StatusOK)
-		return nil
+	if strings.EqualFold(t.namespace, "Microsoft.KeyVault") && t.subscription != "" && t.group == "" && len(t.types) == 2 && strings.EqualFold(t.types[1], "operationResults") {
+		return s.purged(c, t)
 	}
 	if c.r.Method == http.MethodPost && len(t.types) > len(t.names) {
 		return s.action(c, t)

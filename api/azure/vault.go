@@ -77,18 +77,40 @@ func (s *Service) purgeVault(c *call, t target) error {
 		return err
 	}
 	var there []azure.Resource
+	var was bool
 	if err := s.DB.Read(c.ctx(), func(tx *store.Tx) (err error) {
-		there, err = azure.Named(tx, vaultType, t.names[1])
+		if there, err = azure.Named(tx, vaultType, t.names[1]); err == nil {
+			was, err = azure.Was(tx, t.subscription, vaultType, t.names[1])
+		}
 		return err
 	}); err != nil {
 		return err
 	}
-	if len(there) > 0 { // not deleted yet
+	if len(there) > 0 || !was { // not deleted yet, or never there
 		return notFound("DeletedVaultNotFound", "The specified deleted vault does not exist.")
 	}
-	c.w.Header().Set("Location", "https://"+c.r.Host+"/subscriptions/"+t.subscription+"/providers/Microsoft.KeyVault/locations/"+url.PathEscape(t.names[0])+"/operationResults/purge?api-version="+url.QueryEscape(c.r.URL.Query().Get("api-version")))
+	c.w.Header().Set("Location", "https://"+c.r.Host+"/subscriptions/"+t.subscription+"/providers/Microsoft.KeyVault/locations/"+url.PathEscape(t.names[0])+"/operationResults/"+purgeResult+"?api-version="+url.QueryEscape(c.r.URL.Query().Get("api-version")))
 	c.w.Header().Set("Retry-After", "0")
 	c.w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// purgeResult is the operation that a purge says it began.
+const purgeResult = "purge"
+
+// purged tells of the end of a purge, which was done at once.
+func (s *Service) purged(c *call, t target) error {
+	if c.r.Method != http.MethodGet {
+		return methodNotAllowed(c)
+	}
+	if err := s.allow(c, "Microsoft.KeyVault/locations/operationResults/read", "/subscriptions/"+t.subscription); err != nil {
+		return err
+	}
+	if len(t.names) != len(t.types) || !strings.EqualFold(t.names[1], purgeResult) {
+		return notFound("NotFound", "There is no such operation of a key vault.")
+	}
+	c.w.Header().Set("Content-Length", "0")
+	c.w.WriteHeader(http.StatusOK)
 	return nil
 }
 

@@ -76,7 +76,12 @@ func TestVault(t *testing.T) {
 	if status != http.StatusAccepted {
 		t.Fatalf("purge: %d", status)
 	}
-	if status, _, header := s.call(admin, "GET", header.Get("Location"), ""); status != http.StatusOK || header.Get("Content-Length") != "0" {
+	end := header.Get("Location")
+	s.refused(http.StatusForbidden, "AuthorizationFailed", s.token(robot, management), "GET", end, "")
+	s.refused(http.StatusMethodNotAllowed, "HttpMethodNotSupported", admin, "DELETE", end, "")
+	s.refused(http.StatusNotFound, "NotFound", admin, "GET", strings.Replace(end, "/purge?", "/other?", 1), "")
+	s.refused(http.StatusNotFound, "DeletedVaultNotFound", admin, "POST", strings.Replace(purge, "kv-mlops", "kv-never", 1), "")
+	if status, _, header := s.call(admin, "GET", end, ""); status != http.StatusOK || header.Get("Content-Length") != "0" {
 		t.Errorf("the end of a purge: %d %v", status, header)
 	}
 	s.refused(http.StatusNotFound, "VaultNotFound", token, "GET", host+"/secrets"+v, "")

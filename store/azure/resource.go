@@ -217,6 +217,16 @@ func (s *Store) Delete(ctx context.Context, id, by string, gone func(*store.Tx, 
 	return removed, err
 }
 
+// Was tells whether a subscription ever had a resource of a type and name, in
+// any group.
+func Was(tx *store.Tx, subscription, typ, name string) (bool, error) {
+	var n int
+	begins, ends := strings.ToLower("/subscriptions/"+subscription+"/"), strings.ToLower("/providers/"+typ+"/"+name)
+	err := tx.Row(`SELECT count(*) FROM event WHERE kind = $1 AND substr(lower(subject), 1, $2) = $3 AND length(subject) > $4 AND substr(lower(subject), length(subject) - $4 + 1) = $5`,
+		wherry.EventAzureResource, len(begins), begins, len(ends), ends).Scan(&n)
+	return n > 0, err
+}
+
 // Query says which resources List returns: those of a subscription, in a group
 // and of a type, each left out if it is "".
 type Query struct{ Subscription, Group, Type string }
