@@ -165,7 +165,7 @@ func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	size, digest, stored, err := s.receive(w, r)
+	size, digest, stored, err := s.receive(w, r, maxStored)
 	if err != nil {
 		return err
 	}
@@ -291,11 +291,15 @@ func (s *Service) putCache(w http.ResponseWriter, r *http.Request) error {
 	if rec.Fork && !strings.HasPrefix(rec.Event.Ref, "refs/pull/") { // a workflow_run, which is on the default branch
 		return wherry.Errorf(wherry.CodePermissionDenied, "a run that a fork's pull request led to saves no caches of %s", rec.Event.Ref)
 	}
-	size, digest, stored, err := s.receive(w, r)
+	size, digest, stored, err := s.receive(w, r, min(maxStored, s.cfg.Retention.CacheBytes))
 	if err != nil {
 		return err
 	}
 	defer stored()
-	_, err = s.cfg.Store.PutCache(r.Context(), rec.RepoID, rec.Event.Ref, cicd.Stored{Name: r.PathValue("name"), Size: size, Digest: digest}, s.cfg.Retention.CacheBytes)
+	c := cicd.Stored{Name: r.PathValue("name"), Size: size, Digest: digest}
+	ok, err := s.cfg.Store.PutCache(r.Context(), rec.RepoID, rec.Event.Ref, c, s.cfg.Retention.CacheBytes)
+	if err == nil && !ok {
+		return wherry.Errorf(wherry.CodeAlreadyExists, "%s has a cache %.200q already, of other files: a cache never changes", rec.Event.Ref, c.Name)
+	}
 	return err
 }

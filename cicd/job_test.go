@@ -11,14 +11,15 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/wherry-ml/wherry/client"
+	"github.com/wherry-ml/wherry/server"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
 // TestStored: jobs of a run hand files to each other, a later run finds the
-// cache of its branch, a replaced artifact is the newer one, and test results in
+// cache of its branch, one that is too large is refused, a replaced artifact is the newer one, and test results in
 // an artifact are told.
 func TestStored(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t, func(c *server.Config) { c.CIRetention.CacheBytes = 20000 })
 	dir := s.repo("app", "")
 	s.push(dir, "files.yml", `name: files
 on: [push, workflow_dispatch]
@@ -34,6 +35,8 @@ jobs:
           mkdir -p ~/.cache/app; echo kept > ~/.cache/app/x
           echo first > out.txt
           printf '<testsuite name="unit" tests="2" failures="1"><testcase classname="c" name="good"/><testcase classname="c" name="bad"><failure message="no"/></testcase></testsuite>' > junit.xml
+      - {uses: actions/cache@v4, with: {path: ~/.cache/large, key: large}}
+      - run: head -c 40000 /dev/urandom > ~/.cache/large
       - {uses: actions/upload-artifact@v4, with: {name: out, path: "*.txt"}}
       - run: echo second > out.txt
       - {uses: actions/upload-artifact@v4, with: {name: out, path: "*.txt", overwrite: true}}
@@ -50,7 +53,7 @@ jobs:
           echo "another run: $code, jobs: $jobs, id-token: ${ACTIONS_ID_TOKEN_REQUEST_URL:-none}"
 `)
 	first := s.ended(s.begun("app", "files", "push").ID, workflow.Success)
-	s.says(first.ID, "a", "hit= \n", "Cache saved with key: one")
+	s.says(first.ID, "a", "hit= \n", "Cache saved with key: one", "Failed to save: ", `has more than 20000 bytes`)
 	s.says(first.ID, "b", "got second", "jobs: 403", "id-token: none")
 	var again workflow.Run
 	s.call("POST", "/api/wherry/ci/dispatch", map[string]any{"repo": "app", "workflow": "files"}, &again)

@@ -60,9 +60,13 @@ const maxStored = 10 << 30
 // upload begins the names of files that are still coming in.
 const upload = ".upload-"
 
-// receive stores a body, synced, under its digest. The file stays until stored
-// is called, after its row was written.
-func (s *Service) receive(w http.ResponseWriter, r *http.Request) (size int64, digest string, stored func(), err error) {
+// receive stores a body of at most limit bytes, synced, under its digest. The
+// file stays until stored is called, after its row was written.
+func (s *Service) receive(w http.ResponseWriter, r *http.Request, limit int64) (size int64, digest string, stored func(), err error) {
+	large := wherry.Errorf(wherry.CodeInvalidParameter, "%.200q has more than %d bytes, which is the most that is stored here", r.PathValue("name"), limit)
+	if r.ContentLength > limit {
+		return 0, "", nil, large
+	}
 	dir := s.stored()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, "", nil, err
@@ -72,7 +76,10 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request) (size int64, d
 		return 0, "", nil, err
 	}
 	h := sha256.New()
-	size, err = io.Copy(io.MultiWriter(f, h), http.MaxBytesReader(w, r.Body, maxStored))
+	size, err = io.Copy(io.MultiWriter(f, h), http.MaxBytesReader(w, r.Body, limit))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		err = large
+	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return 0, "", nil, errors.Join(err, os.Remove(f.Name()))
 	}

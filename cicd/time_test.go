@@ -68,7 +68,7 @@ func TestWaitTimer(t *testing.T) {
 // comes stores bytes as an upload does, and returns their digest.
 func comes(t *testing.T, s *Service, text string) string {
 	t.Helper()
-	_, digest, stored, err := s.receive(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/", strings.NewReader(text)))
+	_, digest, stored, err := s.receive(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/", strings.NewReader(text)), maxStored)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,6 +201,24 @@ func TestPruneGoesOn(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestReceiveLimit: what is too large is refused, whether it says so or not, and
+// leaves nothing.
+func TestReceiveLimit(t *testing.T) {
+	s := New(Config{State: state.Dir(t.TempDir())})
+	for _, length := range []int64{6, -1} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/", strings.NewReader("123456"))
+		r.ContentLength = length
+		r.SetPathValue("name", "wheels")
+		_, _, _, err := s.receive(httptest.NewRecorder(), r, 5)
+		if wherry.CodeOf(err) != wherry.CodeInvalidParameter || !strings.Contains(err.Error(), `"wheels" has more than 5 bytes`) {
+			t.Errorf("length %d: %v", length, err)
+		}
+	}
+	if names, err := s.names(); err != nil || len(names) != 0 {
+		t.Errorf("it left %q, %v", names, err)
+	}
 }
 
 // TestRetentionDays refuses what is no number of days.

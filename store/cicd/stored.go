@@ -31,13 +31,19 @@ func (s *Store) Artifacts(ctx context.Context, runID int64) ([]Stored, error) {
 	return s.stored(ctx, `SELECT name, job, size, digest, created_at, expires_at FROM ci_artifact WHERE run_id = $1 ORDER BY created_at DESC, name`, runID)
 }
 
-// PutCache records a cache of a ref; what is there stays, and ok is false. What
+// PutCache records a cache of a ref, of at most limit bytes. What is there stays;
+// ok is false if it has other bytes, and true for one that is sent again. What
 // was used longest ago goes where the repository has more than limit bytes.
 func (s *Store) PutCache(ctx context.Context, repoID int64, ref string, c Stored, limit int64) (ok bool, err error) {
 	err = s.db.Write(ctx, func(tx *store.Tx) error {
 		n, err := tx.Exec(`INSERT INTO ci_cache (repo_id, ref, name, size, digest, created_at, used_at) VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING`,
 			repoID, ref, c.Name, c.Size, c.Digest, time.Now().UnixMilli())
-		if ok = n == 1; err != nil || !ok {
+		if err != nil {
+			return err
+		}
+		if ok = n == 1; !ok {
+			err := tx.Row(`SELECT count(*) FROM ci_cache WHERE repo_id = $1 AND ref = $2 AND name = $3 AND digest = $4`, repoID, ref, c.Name, c.Digest).Scan(&n)
+			ok = n == 1
 			return err
 		}
 		return evict(tx, repoID, limit)

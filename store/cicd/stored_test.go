@@ -24,8 +24,12 @@ func TestPrune(t *testing.T) {
 			if ok, err := s.PutCache(ctx, 7, "refs/heads/main", c, 1000); err != nil || !ok {
 				t.Fatal(ok, err)
 			}
+			if ok, err := s.PutCache(ctx, 7, "refs/heads/main", c, 1000); err != nil || !ok {
+				t.Fatalf("a cache is sent again: %v, %v", ok, err)
+			}
+			c.Digest = "other"
 			if ok, err := s.PutCache(ctx, 7, "refs/heads/main", c, 1000); err != nil || ok {
-				t.Fatalf("a cache is saved twice: %v, %v", ok, err)
+				t.Fatalf("a cache changes: %v, %v", ok, err)
 			}
 		}
 		left := func(at, since time.Time, limit int64, artifacts, caches int) {
