@@ -58,6 +58,9 @@ const (
 	// {drift_id, deployment_id, version, target, bundle, resource: "jobs.nightly", resource_id, kind: changed|deleted,
 	// fields:[{path, before, after}], digest}; before is as deployed, Actor is who changed it; Subject is the drift's id
 	EventDriftFound = "drift.found"
+	// {drift_id, deployment_id, source, resource, state: adopted|open, note, by}: it was adopted, or could not be healed and why;
+	// Subject is the drift's id
+	EventDriftMarked = "drift.marked"
 	// {drift_id, deployment_id, resource, way: reverted|adopted|deployed|healed|ignored|gone, by}; Subject is the drift's id
 	EventDriftSettled = "drift.settled"
 	// {workspace, run_id, attempt, environment, commit, plan_digest, serial, resources:[{address, type, id, digest}]}; Subject is workspace@serial

@@ -112,6 +112,9 @@ func (s *Service) place(ctx context.Context, id string) (p *place, end func(), e
 	return p, end, nil
 }
 
+// healer is who heals by itself what drifted.
+const healer = "wherry"
+
 // compare looks at one resource, stores what differs, and heals it where the
 // environment says so.
 func (s *Service) compare(ctx context.Context, p *place, check drift.Check) error {
@@ -135,9 +138,9 @@ func (s *Service) compare(ctx context.Context, p *place, check drift.Check) erro
 	if err != nil || found.ID == 0 || !p.env.SelfHeal {
 		return err
 	}
-	if err := s.restore(ctx, p, row, found, drift.WayHealed, "wherry"); err != nil {
+	if err := s.restore(ctx, p, row, found, drift.WayHealed, healer); err != nil {
 		slog.Warn("drift: self-heal failed", "deployment", p.ID, "resource", row.Key, "err", err)
-		return s.drifts.Mark(ctx, p.WorkspaceID, int64(found.ID), drift.Open, "self-heal failed: "+err.Error())
+		return s.drifts.Mark(ctx, p.WorkspaceID, int64(found.ID), drift.Open, "self-heal failed: "+err.Error(), healer)
 	}
 	return nil
 }

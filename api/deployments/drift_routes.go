@@ -257,7 +257,8 @@ func (s *Service) adopt(ctx context.Context, in *adoptIn) (*drift.Drift, error) 
 
 // Adopt notes that the project has what drifted; the next deploy settles it.
 func (s *Service) Adopt(ctx context.Context, id int64, note string) error {
-	return s.drifts.Mark(ctx, scope(ctx), id, drift.Adopted, strings.TrimSpace(note))
+	who := wherry.IdentityFrom(ctx)
+	return s.drifts.Mark(ctx, scope(ctx), id, drift.Adopted, strings.TrimSpace(note), who.UserName)
 }
 
 func (s *Service) infra(ctx context.Context, in *drift.Infra) (*api.Empty, error) {

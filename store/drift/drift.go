@@ -301,15 +301,22 @@ func Settle(tx *store.Tx, d Drift, way, actor string) (bool, error) {
 	return true, emit(tx, wherry.EventDriftSettled, have, actor, map[string]any{"way": way, "by": actor})
 }
 
-// Mark notes of an open drift that it was adopted, or why it could not be
-// healed; of any workspace for ws 0.
-func (s *Store) Mark(ctx context.Context, ws, id int64, state, note string) error {
+// Mark notes of an open drift that actor adopted it, or why it could not be
+// healed, with an event unless that is noted already; of any workspace for ws 0.
+func (s *Store) Mark(ctx context.Context, ws, id int64, state, note, actor string) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
-		n, err := tx.Exec(`UPDATE drift SET state = $1, note = $2 WHERE id = $3 AND (workspace_id = $4 OR $4 = 0) AND state <> $5`, state, note, id, ws, Settled)
-		if err == nil && n == 0 {
+		have, err := scan(tx.Row(`SELECT `+columns+` FROM drift WHERE id = $1 AND (workspace_id = $2 OR $2 = 0) AND state <> $3`, id, ws, Settled).Scan)
+		if errors.Is(err, store.ErrNoRows) {
 			return wherry.Errorf(wherry.CodeDoesNotExist, "there is no open drift %d", id)
 		}
-		return err
+		if err != nil || have.State == state && have.Note == note {
+			return err
+		}
+		if _, err := tx.Exec(`UPDATE drift SET state = $1, note = $2 WHERE id = $3`, state, note, id); err != nil {
+			return err
+		}
+		have.RunID = 0
+		return emit(tx, wherry.EventDriftMarked, have, actor, map[string]any{"state": state, "note": note, "by": actor})
 	})
 }
 

@@ -3,6 +3,7 @@ package drift_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -66,7 +67,21 @@ func TestTouchAndSettle(t *testing.T) {
 		if other, err := s.Compared(ctx, 0, found, "", "bob"); err != nil || other.ID != first.ID || other.Actor != "bob" {
 			t.Errorf("another change: %+v, %v", other, err)
 		}
-		check(t, s.Mark(ctx, 1, int64(first.ID), drift.Adopted, "databricks.yml"))
+		for range 2 { // the second changes nothing
+			check(t, s.Mark(ctx, 1, int64(first.ID), drift.Adopted, "databricks.yml", "carl"))
+		}
+		if err := s.Mark(ctx, 2, int64(first.ID), drift.Adopted, "", "carl"); wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+			t.Errorf("of another workspace: %v", err)
+		}
+		check(t, db.Read(ctx, func(tx *store.Tx) error {
+			var n int
+			err := tx.Row(`SELECT count(*) FROM event WHERE kind = $1 AND actor = 'carl' AND subject = $2 AND payload LIKE '%"state":"adopted"%'`,
+				wherry.EventDriftMarked, fmt.Sprint(int64(first.ID))).Scan(&n)
+			if n != 1 {
+				t.Errorf("%d events tell who adopted it", n)
+			}
+			return err
+		}))
 		check(t, db.Write(ctx, func(tx *store.Tx) error { return drift.Deployed(tx, id, "ada") }))
 		if pending, err = s.Pending(ctx, 10); err != nil || len(pending) != 1 || pending[0].Way != drift.WayDeployed {
 			t.Fatalf("after a deploy: %+v, %v", pending, err)
