@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -37,8 +38,23 @@ func TestScripts(t *testing.T) {
 	s := servertest.Start(t, nil)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, Setup: scriptEnv(s),
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"stop": stopServer, "json": queryJSON, "keep": keepJSON, "api": callServer(s)},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"stop": stopServer, "json": queryJSON, "keep": keepJSON, "api": callServer(s), "until": until},
 	})
+}
+
+// until runs a command again until its output matches, for what a loop of the
+// server comes to: until PATTERN COMMAND ARG....
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	want, end := regexp.MustCompile("(?ms)"+args[0]), time.Now().Add(time.Minute)
+	for {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("for a minute the output did not match %q", args[0])
+		}
+	}
 }
 
 // scriptEnv gives scripts the server's state directory, the set-up that there

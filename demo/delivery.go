@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/wherry-ml/wherry/project"
 	"github.com/wherry-ml/wherry/state"
 	graph "github.com/wherry-ml/wherry/store/trace"
+	"github.com/wherry-ml/wherry/store/verification"
 	"github.com/wherry-ml/wherry/trace"
 	"github.com/wherry-ml/wherry/workflow"
 )
@@ -277,7 +279,7 @@ func (v *delivery) verified(ctx context.Context, s *Step, environment string) er
 		if err := v.Client.Do(ctx, "GET", "/api/wherry/environments/"+environment, nil, &e); err != nil {
 			return err
 		}
-		if len(e.Deployed) > 0 && e.Deployed[0].Verification != "" && e.Deployed[0].Verification != "pending" {
+		if len(e.Deployed) > 0 && slices.Contains([]string{verification.Verified, verification.Failed}, e.Deployed[0].Verification) {
 			d := e.Deployed[0]
 			s.Detail += fmt.Sprintf("version %d, commit %.8s: %s", d.Version, d.Commit, d.Verification)
 			return nil

@@ -224,7 +224,6 @@ func (b *builder) work(ctx context.Context) error {
 			return err
 		},
 	})
-	b.placesAPI.Decide = proving.Pass
 	b.add(proving.Run)
 	b.files.Objects = permissionObjects(b.runs, b.tracking)
 	return nil

@@ -24,13 +24,11 @@ type API struct {
 	deployed *deployments.Store
 	proofs   *verification.Store
 	outbox   *notify.Store
-	// Decide lets what has ended be decided about before it is shown.
-	Decide func(context.Context) error
 }
 
 // New returns the API.
 func New(s *environments.Store, deployed *deployments.Store, proofs *verification.Store, outbox *notify.Store) *API {
-	return &API{store: s, deployed: deployed, proofs: proofs, outbox: outbox, Decide: func(context.Context) error { return nil }}
+	return &API{store: s, deployed: deployed, proofs: proofs, outbox: outbox}
 }
 
 // Routes is the API's part of the route table.
@@ -123,9 +121,6 @@ func (a *API) Get(ctx context.Context, name string) (*Shown, error) {
 
 func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
 	shown := &Shown{Environment: e, Deployed: []Deployed{}}
-	if err := a.Decide(context.WithoutCancel(ctx)); err != nil { // once begun, a rollback comes to its end
-		return nil, err
-	}
 	ws := wherry.IdentityFrom(ctx).WorkspaceID
 	if ws == wherry.DefaultWorkspace { // whose admins see what is deployed to all
 		ws = 0
