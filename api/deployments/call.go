@@ -36,24 +36,25 @@ func (s *Service) caller(r *http.Request) *caller {
 
 // callerAt acts for who is calling in a workspace, which need not be the one
 // that the call came to. End it with the function returned.
-func (s *Service) callerAt(r *http.Request, ws int64) (c *caller, end func(), err error) {
+func (s *Service) callerAt(r *http.Request, ws int64, purpose string) (c *caller, end func(), err error) {
 	who := wherry.IdentityFrom(r.Context())
 	if who.WorkspaceID == ws {
 		return s.caller(r), func() {}, nil
 	}
-	return s.callerNamed(r.Context(), ws, who.UserName)
+	return s.callerNamed(r.Context(), ws, who.UserName, purpose)
 }
 
 // callerNamed acts for a principal who is not calling now: to take back what
-// was left half done. End it with the function returned.
-func (s *Service) callerNamed(ctx context.Context, ws int64, userName string) (c *caller, end func(), err error) {
+// was left half done, say; purpose is the comment of the token that it has. End
+// it with the function returned.
+func (s *Service) callerNamed(ctx context.Context, ws int64, userName, purpose string) (c *caller, end func(), err error) {
 	var id, token string
 	p := wherry.Principal{UserName: userName}
 	err = s.db.Write(ctx, func(tx *store.Tx) error {
 		if err := tx.Row(`SELECT id, admin FROM principal WHERE user_name = $1 OR application_id = $1 ORDER BY id LIMIT 1`, userName).Scan(&p.ID, &p.Admin); err != nil {
 			return fmt.Errorf("find %s: %w", userName, err)
 		}
-		id, token, err = auth.IssueToken(tx, ws, p.ID, 0, "recovery of a deploy", 10*time.Minute)
+		id, token, err = auth.IssueToken(tx, ws, p.ID, 0, purpose, 10*time.Minute)
 		return err
 	})
 	if err != nil {
@@ -61,7 +62,7 @@ func (s *Service) callerNamed(ctx context.Context, ws int64, userName string) (c
 	}
 	c = &caller{Identity: wherry.Identity{Principal: p, WorkspaceID: ws}, handler: s.handler, header: http.Header{"Authorization": {"Bearer " + token}}, host: "127.0.0.1"}
 	return c, func() {
-		_ = s.db.Write(ctx, func(tx *store.Tx) error { // it expires by itself
+		_ = s.db.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error { // it expires by itself
 			_, err := tx.Exec(`DELETE FROM token WHERE id = $1`, id)
 			return err
 		})

@@ -27,7 +27,7 @@ func (s *Service) serveDestroy(rw http.ResponseWriter, r *http.Request) error {
 // Destroy takes a deployment away, with the rights of the principal called
 // actor: the resources that it made, and its files.
 func (s *Service) Destroy(ctx context.Context, ws int64, id, actor string) (*deployment.Report, error) {
-	c, end, err := s.callerNamed(ctx, ws, actor)
+	c, end, err := s.callerNamed(ctx, ws, actor, "destroying a deployment")
 	if err != nil {
 		return nil, err
 	}

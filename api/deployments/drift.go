@@ -105,7 +105,7 @@ func (s *Service) place(ctx context.Context, id string) (p *place, end func(), e
 	} else if ok {
 		by = v.CreatedBy
 	}
-	if p.c, end, err = s.callerNamed(ctx, p.WorkspaceID, by); err != nil {
+	if p.c, end, err = s.callerNamed(ctx, p.WorkspaceID, by, "comparing a deployment"); err != nil {
 		return nil, nil, err
 	}
 	p.c.deployment = id

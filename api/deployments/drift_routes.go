@@ -232,7 +232,7 @@ func (s *Service) Revert(r *http.Request, id int64) error {
 	if !ok {
 		return wherry.Errorf(wherry.CodeInvalidState, "%s is not deployed any more", d.Resource)
 	}
-	reverting, done, err := s.callerAt(r, p.WorkspaceID)
+	reverting, done, err := s.callerAt(r, p.WorkspaceID, "reverting drift")
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api/deployments"
+	"github.com/wherry-ml/wherry/bundle"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/drift"
 	"github.com/wherry-ml/wherry/store/environments"
@@ -123,6 +124,30 @@ func (s *site) events(kind string) (n int) {
 		return tx.Row(`SELECT count(*) FROM event WHERE kind = $1`, kind).Scan(&n)
 	}))
 	return n
+}
+
+// TestBorrowedToken: the token that the server acts with for someone ends with
+// what it was for, also when the client goes away meanwhile.
+func TestBorrowedToken(t *testing.T) {
+	s := newSite(t)
+	tokens := func() (n int) {
+		t.Helper()
+		check(t, s.db.Read(context.Background(), func(tx *store.Tx) error {
+			return tx.Row(`SELECT count(*) FROM token WHERE comment = 'reverting drift'`).Scan(&n)
+		}))
+		return n
+	}
+	ctx, leave := context.WithCancel(context.Background())
+	defer leave()
+	check(t, s.service.Borrow(ctx, 1, bundle.LocalUser, "reverting drift", func() {
+		if n := tokens(); n != 1 {
+			t.Errorf("%d tokens", n)
+		}
+		leave()
+	}))
+	if n := tokens(); n != 0 {
+		t.Errorf("%d tokens are left", n)
+	}
 }
 
 // Someone who undoes a change settles it; a deploy writes over it; a deleted

@@ -18,7 +18,7 @@ import (
 // bundle if its name is. It returns a report for each deployment destroyed; none
 // is no error.
 func (s *Service) DestroyNamespace(ctx context.Context, ws int64, actor string, in deployment.Namespace) (*deployment.Destroyed, error) {
-	c, end, err := s.callerNamed(ctx, ws, actor)
+	c, end, err := s.callerNamed(ctx, ws, actor, "destroying a namespace")
 	if err != nil {
 		return nil, err
 	}

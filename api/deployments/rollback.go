@@ -68,7 +68,7 @@ func (s *Service) serveRollback(w http.ResponseWriter, r *http.Request) error {
 // data and that the former version did not have stay, unless in.AllowDataLoss.
 // While another deploy is going on it is RESOURCE_CONFLICT.
 func (s *Service) Rollback(ctx context.Context, ws int64, id, actor string, in deployment.Rollback) (*deployment.Report, error) {
-	c, end, err := s.callerNamed(ctx, ws, actor)
+	c, end, err := s.callerNamed(ctx, ws, actor, "rollback of a deploy")
 	if err != nil {
 		return nil, err
 	}

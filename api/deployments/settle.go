@@ -65,7 +65,7 @@ func (s *Service) settleAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c, end, err := s.callerNamed(ctx, d.WorkspaceID, v.CreatedBy)
+		c, end, err := s.callerNamed(ctx, d.WorkspaceID, v.CreatedBy, "recovery of a deploy")
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ func (s *Service) failed(ctx context.Context, v deployments.Version, reason stri
 	if err != nil {
 		return err
 	}
-	c, end, err := s.callerNamed(ctx, d.WorkspaceID, v.CreatedBy)
+	c, end, err := s.callerNamed(ctx, d.WorkspaceID, v.CreatedBy, "recovery of a deploy")
 	if err != nil {
 		return err
 	}
