@@ -46,8 +46,9 @@ type Identity struct {
 	// workspace: any of its workspaces is open to it.
 	Account bool
 	// CIRun names the job of a workflow that the call comes from, as
-	// run/attempt/job; "" outside of workflows. The job's token says so, or else a
-	// proof that only the steps of the job have, while it runs.
+	// run/attempt/job; "" outside of workflows and for a call without
+	// CIRunHeader. The job's token says which it is, or with another's token the
+	// header, a proof that only the steps of the job have, while it runs.
 	CIRun string
 	// BaseURL is scheme://host of the request, without a slash at the end:
 	// links and artifact locations are rendered from it and never stored.
@@ -55,6 +56,15 @@ type Identity struct {
 	// UserAgent is what the client says it is: MLflow's artifact locations have
 	// another form for clients that go through databricks-sdk.
 	UserAgent string
+}
+
+// Scope is the workspace whose deployments the caller sees: an admin at the
+// installation's own address sees those of all, 0.
+func (id Identity) Scope() int64 {
+	if id.Admin && id.WorkspaceID == DefaultWorkspace {
+		return 0
+	}
+	return id.WorkspaceID
 }
 
 // CIRunHeader says that a call comes from a workflow's job, whoever's token it

@@ -63,9 +63,9 @@ type Mux struct {
 	// workspace that is not the first: it may do there what admins may, but for
 	// what is of the whole installation. Set it before serving.
 	Manages func(ctx context.Context, p wherry.Principal, workspace int64) (bool, error)
-	// CIRun, if set, names the job of a workflow that a call comes from, by the
-	// attempt that its token is of (0 for none) or by its proof. Set it before
-	// serving.
+	// CIRun, if set, names the job of a workflow that a call with
+	// wherry.CIRunHeader comes from, by the attempt that its token is of (0 for
+	// none) or by the header, its proof. Set it before serving.
 	CIRun func(ctx context.Context, taskRun int64, proof string) (string, error)
 }
 

@@ -57,16 +57,6 @@ type Synced struct {
 	Drift        []drift.Drift `json:"drift"`
 }
 
-// scope is the workspace whose deployments the caller sees: an admin at the
-// installation's own address sees those of all, 0.
-func scope(ctx context.Context) int64 {
-	who := wherry.IdentityFrom(ctx)
-	if who.Admin && who.WorkspaceID == wherry.DefaultWorkspace {
-		return 0
-	}
-	return who.WorkspaceID
-}
-
 type reportIn struct {
 	Target string `json:"target"`
 	All    bool   `json:"all"`
@@ -88,7 +78,7 @@ func (s *Service) drift(ctx context.Context, in *reportIn, look bool) (*DriftRep
 	if _, err := s.Compare(ctx); err != nil {
 		return nil, err
 	}
-	ws := scope(ctx)
+	ws := wherry.IdentityFrom(ctx).Scope()
 	list, err := s.store.List(ctx, ws, 1000, 0)
 	if err != nil {
 		return nil, err
@@ -194,7 +184,7 @@ func (s *Service) serveRevert(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Revert(r, int64(in.ID)); err != nil {
 		return err
 	}
-	d, err := s.drifts.Get(r.Context(), scope(r.Context()), int64(in.ID))
+	d, err := s.drifts.Get(r.Context(), wherry.IdentityFrom(r.Context()).Scope(), int64(in.ID))
 	if err != nil {
 		return err
 	}
@@ -206,7 +196,7 @@ func (s *Service) serveRevert(w http.ResponseWriter, r *http.Request) error {
 func (s *Service) Revert(r *http.Request, id int64) error {
 	ctx := r.Context()
 	who := wherry.IdentityFrom(ctx)
-	d, err := s.drifts.Get(ctx, scope(ctx), id)
+	d, err := s.drifts.Get(ctx, wherry.IdentityFrom(ctx).Scope(), id)
 	if err != nil {
 		return err
 	}
@@ -251,14 +241,14 @@ func (s *Service) adopt(ctx context.Context, in *adoptIn) (*drift.Drift, error) 
 	if err := s.Adopt(ctx, int64(in.ID), in.Note); err != nil {
 		return nil, err
 	}
-	d, err := s.drifts.Get(ctx, scope(ctx), int64(in.ID))
+	d, err := s.drifts.Get(ctx, wherry.IdentityFrom(ctx).Scope(), int64(in.ID))
 	return &d, err
 }
 
 // Adopt notes that the project has what drifted; the next deploy settles it.
 func (s *Service) Adopt(ctx context.Context, id int64, note string) error {
 	who := wherry.IdentityFrom(ctx)
-	return s.drifts.Mark(ctx, scope(ctx), id, drift.Adopted, strings.TrimSpace(note), who.UserName)
+	return s.drifts.Mark(ctx, who.Scope(), id, drift.Adopted, strings.TrimSpace(note), who.UserName)
 }
 
 func (s *Service) infra(ctx context.Context, in *drift.Infra) (*api.Empty, error) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/bundle"
 	"github.com/wherry-ml/wherry/bundle/adopt"
 	"github.com/wherry-ml/wherry/bundle/deployment"
@@ -28,7 +29,7 @@ type Patch struct {
 // Patch works out what would have to be changed in the files that were deployed
 // so that they have what drifted.
 func (s *Service) Patch(ctx context.Context, id int64) (*Patch, error) {
-	d, err := s.drifts.Get(ctx, scope(ctx), id)
+	d, err := s.drifts.Get(ctx, wherry.IdentityFrom(ctx).Scope(), id)
 	if err != nil {
 		return nil, err
 	}

@@ -121,11 +121,7 @@ func (a *API) Get(ctx context.Context, name string) (*Shown, error) {
 
 func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
 	shown := &Shown{Environment: e, Deployed: []Deployed{}}
-	ws := wherry.IdentityFrom(ctx).WorkspaceID
-	if ws == wherry.DefaultWorkspace { // whose admins see what is deployed to all
-		ws = 0
-	}
-	live, err := a.deployed.Live(ctx, ws, e.DeploysFrom())
+	live, err := a.deployed.Live(ctx, wherry.IdentityFrom(ctx).Scope(), e.DeploysFrom())
 	if err != nil {
 		return nil, err
 	}
