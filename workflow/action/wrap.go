@@ -23,9 +23,10 @@ const drain = 500 * time.Millisecond
 // pipes in the place of the terminal that the engine gives it. What runs on in
 // the background does not hold the step up. A signal that ends the step is the
 // shell's to take, which gets it too: as long as it runs, we do. It returns the
-// exit code.
+// exit code, which is none of success then.
 func Pipe(argv []string, out io.Writer) (code int, err error) {
-	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
 	leaveTerminal()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -57,6 +58,13 @@ func Pipe(argv []string, out io.Writer) (code int, err error) {
 			return 128 + int(status.Signal()), nil
 		}
 		return e.ExitCode(), nil
+	}
+	select {
+	case s := <-asked: // it took the signal well, and did not come to its end
+		if n, ok := s.(syscall.Signal); ok && err == nil {
+			return 128 + int(n), nil
+		}
+	default:
 	}
 	return 0, err
 }

@@ -3,8 +3,6 @@ package runner
 import (
 	"cmp"
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
 
 	"github.com/nektos/act/pkg/model"
@@ -29,8 +27,8 @@ func setMatrix(job *model.Job, combination map[string]any) error {
 }
 
 // addSteps makes the engine do what it leaves out: steps without a terminal,
-// fractions of minutes in time-outs, which it takes for none, and the work that
-// built-in actions have left for the end.
+// and the work that built-in actions have left for the end. It takes the steps'
+// time-outs from it, for which it kills one process and lets its children be.
 func (s *Spec) addSteps(m *model.Workflow, job *model.Job) {
 	uses := false
 	for _, step := range job.Steps {
@@ -42,8 +40,9 @@ func (s *Spec) addSteps(m *model.Workflow, job *model.Job) {
 		if step.Run != "" {
 			step.Shell = s.shell(cmp.Or(step.Shell, job.Defaults.Run.Shell, m.Defaults.Run.Shell))
 		}
-		if f, err := strconv.ParseFloat(step.TimeoutMinutes, 64); err == nil {
-			step.TimeoutMinutes = strconv.Itoa(int(math.Ceil(f)))
+		if limits && step.TimeoutMinutes != "" {
+			step.Name += limitMark + step.TimeoutMinutes
+			step.TimeoutMinutes = ""
 		}
 	}
 	if !uses {

@@ -108,6 +108,7 @@ func (l *logger) Format(e *logrus.Entry) ([]byte, error) {
 		l.ended(e, id[0], result)
 	case strings.HasPrefix(e.Message, "\u2B50 Run "):
 		l.begun(e, id[0])
+		l.limit(e)
 	case e.Level <= logrus.ErrorLevel:
 		l.write("Error: " + exitCode(strings.TrimSpace(e.Message)))
 	}
@@ -159,7 +160,7 @@ func (l *logger) current(e *logrus.Entry) *workflow.Step {
 
 func (l *logger) begun(e *logrus.Entry, id string) {
 	stage := fmt.Sprint(e.Data["stage"])
-	name := fmt.Sprint(e.Data["step"])
+	name, _ := unlimited(fmt.Sprint(e.Data["step"]))
 	if stage == "Pre" || stage == "Post" {
 		name = stage + " " + name
 	} else if id == endStep {

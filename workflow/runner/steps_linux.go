@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,11 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// limits: we keep the time-outs of steps.
+const limits = true
+
 // endSteps ends our children, each with its process group, and returns when
 // they have ended.
-func endSteps() {
+func endSteps() { endGroups(children()) }
+
+// endGroups ends process groups, and returns when their first processes have
+// ended: what they leave behind is killed.
+func endGroups(groups []int) {
 	var running []unix.PollFd
-	groups := children()
 	for _, pid := range groups {
 		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
 			running = append(running, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}) //nolint:gosec // a descriptor is small
@@ -30,7 +37,7 @@ func endSteps() {
 			_ = unix.Kill(-pid, s.signal)
 		}
 		if ended(running, s.after) {
-			return
+			break
 		}
 	}
 	for _, pid := range groups {
@@ -55,6 +62,17 @@ func ended(running []unix.PollFd, within time.Duration) bool {
 		}
 	}
 	return true
+}
+
+// groups are the process groups of our children, without the others.
+func groups(others map[int]bool) (list []int) {
+	for _, pid := range children() {
+		g, err := unix.Getpgid(pid)
+		if err == nil && g != unix.Getpgrp() && !others[g] && !slices.Contains(list, g) {
+			list = append(list, g)
+		}
+	}
+	return list
 }
 
 // children are the processes that we have started.
