@@ -80,10 +80,16 @@ func (c *call) get(ctx context.Context, kind, name string) (io.ReadCloser, error
 	if err != nil {
 		return nil, err
 	}
-	for again := 0; ; again++ {
+	end := time.Now().Add(patience)
+	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		err = c.download(ctx, c.remote(kind, name), f)
-		if !errors.Is(err, io.ErrUnexpectedEOF) || again == 10 {
+		if !errors.As(err, new(brokenOff)) || time.Now().After(end) {
 			break
+		}
+		c.say("The server's answer broke off, it is asked again: %v", err)
+		select {
+		case <-ctx.Done(): // the next try fails at once, and is none of these
+		case <-time.After(wait):
 		}
 	}
 	if _, serr := f.Seek(0, io.SeekStart); err == nil {
@@ -94,6 +100,23 @@ func (c *call) get(ctx context.Context, kind, name string) (io.ReadCloser, error
 		return nil, err
 	}
 	return f, nil
+}
+
+// brokenOff is an answer whose end did not come: the connection's error differs
+// by how the server ended.
+type brokenOff struct{ error }
+
+func (b brokenOff) Unwrap() error { return b.error }
+
+// body is an answer's, whose errors are told from those of a full disk.
+type body struct{ io.Reader }
+
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // it is passed on as it is
+		err = brokenOff{err}
+	}
+	return n, err
 }
 
 // download writes an answer to a file, in the place of what was there.
@@ -113,7 +136,7 @@ func (c *call) download(ctx context.Context, address string, f *os.File) error {
 	if err := f.Truncate(0); err != nil {
 		return err
 	}
-	_, err = io.Copy(f, res.Body)
+	_, err = io.Copy(f, body{res.Body})
 	return err
 }
 
@@ -158,11 +181,17 @@ func (c *call) remote(kind, name string) string {
 // have been killed, and is started anew.
 const patience = 5 * time.Minute
 
+// How long it waits between two tries, at first and at most.
+const (
+	firstWait = 50 * time.Millisecond
+	lastWait  = 2 * time.Second
+)
+
 // do asks the server, and again as long as it does not answer.
 func (c *call) do(req *http.Request) (*http.Response, error) {
 	req.Header.Set("Authorization", "Bearer "+c.Token)
 	end := time.Now().Add(patience)
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		res, err := http.DefaultClient.Do(req)
 		if err == nil {
 			return answer(res)

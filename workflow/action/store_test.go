@@ -2,8 +2,10 @@ package action
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,11 +21,34 @@ func TestServerThatComesBack(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		what := r.Method + " " + r.URL.Path
 		calls[what]++
+		if what == "GET /caches/key" && calls[what] == 2 { // as a kill -9 may end it: the connection is reset
+			w.Header().Set("Content-Length", fmt.Sprint(len(kept)))
+			_, _ = w.Write(kept[:len(kept)/2])
+			rc := http.NewResponseController(w)
+			flushed := rc.Flush()
+			conn, _, err := rc.Hijack()
+			if err = errors.Join(flushed, err); err != nil {
+				t.Error(err)
+				return
+			}
+			tcp, ok := conn.(*net.TCPConn)
+			if !ok {
+				t.Errorf("a %T", conn)
+				return
+			}
+			if err := errors.Join(tcp.SetLinger(0), tcp.Close()); err != nil {
+				t.Error(err)
+			}
+			return
+		}
 		if calls[what] == 1 && !strings.HasSuffix(r.URL.Path, "refused") { // it dies in the middle
 			_, _ = io.CopyN(io.Discard, r.Body, 10)
 			if r.Method == http.MethodGet && kept != nil {
 				w.Header().Set("Content-Length", fmt.Sprint(len(kept)))
 				_, _ = w.Write(kept[:len(kept)/2])
+				if err := http.NewResponseController(w).Flush(); err != nil {
+					t.Error(err)
+				}
 			}
 			panic(http.ErrAbortHandler)
 		}
@@ -46,15 +71,15 @@ func TestServerThatComesBack(t *testing.T) {
 	if got, err := c.restore(t.Context(), "key", nil); err != nil || got != "key" {
 		t.Errorf("%q, %v", got, err)
 	}
-	for _, what := range []string{"GET /caches", "PUT /caches/key", "GET /caches/key"} {
-		if calls[what] != 2 {
-			t.Errorf("%s was called %d times, want 2", what, calls[what])
+	for what, want := range map[string]int{"GET /caches": 2, "PUT /caches/key": 2, "GET /caches/key": 3} {
+		if calls[what] != want {
+			t.Errorf("%s was called %d times, want %d", what, calls[what], want)
 		}
 	}
 	if _, err := c.get(t.Context(), caches, "refused"); err == nil || !strings.Contains(err.Error(), "403 Forbidden: not you") {
 		t.Error(err)
 	}
-	if n := calls["GET /caches/refused"]; n != 1 || !strings.Contains(out.String(), "it is asked again") {
+	if n := calls["GET /caches/refused"]; n != 1 || !strings.Contains(out.String(), "it is asked again") || strings.Count(out.String(), "answer broke off") != 2 {
 		t.Errorf("%d calls; the step says %s", n, &out)
 	}
 }
