@@ -269,6 +269,7 @@ func (f *ciFlags) surround(ctx context.Context, o *local.Options) (end func(), e
 	if env["PIP_CACHE_DIR"] == "" {
 		env["PIP_CACHE_DIR"] = filepath.Join(cache, "pip")
 	}
+	o.Tools.PipCache = env["PIP_CACHE_DIR"]
 	for name, value := range env {
 		o.Env = append(o.Env, name+"="+value)
 	}

@@ -2,6 +2,7 @@ package action
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -252,7 +253,8 @@ func (c *call) pipCache(ctx context.Context, version string) (hit string, err er
 		c.warn("cache: %s is not supported: only pip is", kind)
 		return "", nil
 	}
-	if dir := os.Getenv("PIP_CACHE_DIR"); dir != "" { // of the machine, by `wherry ci run`: it is always there
+	dir := os.Getenv("PIP_CACHE_DIR")
+	if dir != "" && dir == c.PipCache {
 		c.say("pip has its cache in %s", dir)
 		return "", nil
 	}
@@ -279,7 +281,7 @@ func (c *call) pipCache(ctx context.Context, version string) (hit string, err er
 	key := prefix + hex.EncodeToString(h.Sum(nil))
 	matched, err := c.restore(ctx, key, []string{prefix})
 	if err == nil && matched != key {
-		err = c.atEnd(later{Key: key, Paths: []string{"~/.cache/pip"}})
+		err = c.atEnd(later{Key: key, Paths: []string{cmp.Or(dir, "~/.cache/pip")}})
 	}
 	return strconv.FormatBool(matched == key), err
 }

@@ -38,6 +38,9 @@ type Tools struct {
 	// folder.
 	Artifacts string `json:"artifacts"`
 	Caches    string `json:"caches"`
+	// PipCache is the folder in which this machine keeps pip's cache between
+	// runs, "" if it keeps none: the cache of a workflow that names no other.
+	PipCache string `json:"pip_cache,omitempty"`
 	// Pythons, Javas are the interpreters and the JDK homes of this machine; UV,
 	// Terraform, Tofu and Node are programs, "" for one that is not there.
 	Pythons   []string `json:"pythons"`
