@@ -54,7 +54,15 @@ type strategyWriter struct {
 // its braces, as if: has them.
 func (w *strategyWriter) walk(n *yaml.Node, bare bool) {
 	switch {
-	case n == nil || n.Kind == yaml.AliasNode: // its anchor is in the job, or in none
+	case n == nil:
+	case n.Kind == yaml.AliasNode: // its anchor may be in another job
+		own := inline(n.Alias)
+		before := w.changed
+		w.changed = false
+		if w.walk(own, bare); w.changed {
+			*n = *own
+		}
+		w.changed = w.changed || before
 	case n.Kind == yaml.ScalarNode:
 		if text := w.text(n.Value, bare); text != n.Value {
 			n.Value, w.changed = text, true
@@ -64,6 +72,16 @@ func (w *strategyWriter) walk(n *yaml.Node, bare bool) {
 			w.walk(c, n.Kind == yaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == "if")
 		}
 	}
+}
+
+// inline is a copy of what an anchor is before, without anchors of its own.
+func inline(n *yaml.Node) *yaml.Node {
+	c := *n
+	c.Anchor, c.Content = "", nil
+	for _, child := range n.Content {
+		c.Content = append(c.Content, inline(child))
+	}
+	return &c
 }
 
 func (w *strategyWriter) text(s string, bare bool) string {
