@@ -184,7 +184,7 @@ ask GET /user`
 	may, reads, none := s.begun("app", "may", "push"), s.begun("app", "reads", "push"), s.begun("app", "none", "push")
 	for _, r := range []*workflow.Run{may, reads, none} {
 		s.ended(r.ID, workflow.Success)
-		s.says(r.ID, "a", "/pulls: 403", "/other/commits/main/status: 403", "/releases: 501", "GET /api/v3/repos/wherry/app/releases of GitHub's API is not supported", "GET /user: 501")
+		s.says(r.ID, "a", "/pulls: 403", "/other/commits/main/status: 403", "/releases: 501", "GET /api/v3/repos/wherry/app/releases is not supported", "GET /user: 501")
 	}
 	s.says(may.ID, "a", ": 201 {", "/status: 200 {")
 	s.says(reads.ID, "a", ": 403 {\"documentation_url\"", "permissions: statuses: write", "/status: 200 {")

@@ -40,14 +40,14 @@ func (s *Service) githubRoutes() []api.Route {
 		{Method: "POST", Path: repo + "/issues/{number}/comments", Permission: api.Own, Family: githubErrors, Summary: "GitHub: comment on a pull request", Handler: api.As[githubCommentIn, githubComment](created(s.githubAddComment))},
 		{Method: "PATCH", Path: repo + "/issues/comments/{id}", Permission: api.Own, Family: githubErrors, Summary: "GitHub: change a comment", Handler: api.JSON(s.githubEditComment)},
 		{Method: "DELETE", Path: repo + "/issues/comments/{id}", Permission: api.Own, Family: githubErrors, Summary: "GitHub: delete a comment", Handler: api.Raw(s.githubDeleteComment)},
-		{Path: "/api/v3/{path...}", Permission: api.Own, Family: githubErrors, Summary: "Not supported: this call of GitHub's API", Handler: api.Raw(noGitHub)},
+		{Path: "/api/v3/{path...}", Permission: api.Own, Family: githubErrors, Summary: "Not supported: what else there is of GitHub's API", Handler: api.Raw(noGitHub)},
 		{Path: "/api/graphql", Permission: api.Own, Family: githubErrors, Summary: "Not supported: GitHub's GraphQL", Handler: api.Raw(noGitHub)},
-		{Path: repo + "/{path...}", Permission: api.Own, Family: githubErrors, Summary: "Not supported: this call of GitHub's API", Handler: api.Raw(noGitHub)},
+		{Path: repo + "/{path...}", Permission: api.Own, Family: githubErrors, Summary: "Not supported: what else there is of GitHub's API", Handler: api.Raw(noGitHub)},
 	}
 }
 
 func noGitHub(_ http.ResponseWriter, r *http.Request) error {
-	return wherry.Errorf(wherry.CodeNotImplemented, "%s %s of GitHub's API is not supported by wherry: statuses, reading pull requests, and comments on them are", r.Method, r.URL.Path)
+	return wherry.Errorf(wherry.CodeNotImplemented, "%s %s is not supported by wherry: of GitHub's API statuses, reading pull requests, and comments on them are, what else there is of GitHub's API and GitHub's GraphQL are not", r.Method, r.URL.Path)
 }
 
 // adminsOnly is who may use GitHub's API where there are no workflows.
