@@ -228,14 +228,19 @@ func create(tx *store.Tx, d Deployment) (Deployment, error) {
 
 // Open returns the deployment at d.RootPath, making it of d if there is none.
 func (s *Store) Open(ctx context.Context, d Deployment) (out Deployment, err error) {
-	err = s.db.Write(ctx, func(tx *store.Tx) error {
-		out, err = atRoot(tx, d.WorkspaceID, d.RootPath)
-		if errors.Is(err, store.ErrNoRows) {
-			out, err = create(tx, d)
+	for range 3 { // on PostgreSQL two may make it at once: who lost finds the other's the next time
+		err = s.db.Write(ctx, func(tx *store.Tx) error {
+			out, err = atRoot(tx, d.WorkspaceID, d.RootPath)
+			if errors.Is(err, store.ErrNoRows) {
+				out, err = create(tx, d)
+			}
+			return err
+		})
+		if !store.IsDuplicate(err) {
+			return out, err
 		}
-		return err
-	})
-	return out, err
+	}
+	return out, wherry.Errorf(wherry.CodeConflict, "others begin to deploy to %s at the same moment: wait for them", d.RootPath)
 }
 
 // Delete marks a deployment as gone (its history stays).
