@@ -132,13 +132,18 @@ func (v *delivery) start(ctx context.Context, s *Step) error {
 		return err
 	}
 	remote := strings.Replace(v.Client.URL, "://", "://token:"+v.Token+"@", 1) + "/git/" + projectName + ".git"
-	for _, args := range [][]string{
-		{"init", "--quiet", "--initial-branch", "main"},
-		{"remote", "add", "origin", remote},
-		{"add", "--all"},
-		{"commit", "--quiet", "--message", "The project, as wherry init wrote it [skip ci]"},
-		{"push", "--quiet", "origin", "main"},
-	} {
+	return v.git(ctx,
+		[]string{"init", "--quiet", "--initial-branch", "main"},
+		[]string{"remote", "add", "origin", remote},
+		[]string{"add", "--all"},
+		[]string{"commit", "--quiet", "--message", "The project, as wherry init wrote it [skip ci]"},
+		[]string{"push", "--quiet", "origin", "main"},
+	)
+}
+
+// git runs commands of git in the project, one after the other.
+func (v *delivery) git(ctx context.Context, commands ...[]string) error {
+	for _, args := range commands {
 		if err := git(ctx, v.Dir, args...); err != nil {
 			return err
 		}
@@ -240,10 +245,7 @@ func (v *delivery) good(ctx context.Context, s *Step) error {
 	if err := v.ignore(ctx); err != nil {
 		return err
 	}
-	if err := git(ctx, v.Dir, "commit", "--quiet", "--allow-empty", "--message", "A change worth a release"); err != nil {
-		return err
-	}
-	if err := git(ctx, v.Dir, "push", "--quiet", "origin", "main"); err != nil {
+	if err := v.git(ctx, []string{"commit", "--quiet", "--allow-empty", "--message", "A change worth a release"}, []string{"push", "--quiet", "origin", "main"}); err != nil {
 		return err
 	}
 	r, err := v.await(ctx, "ci-build-test", "refs/heads/main")

@@ -21,10 +21,7 @@ func (v *delivery) release(ctx context.Context, s *Step) error {
 	if err := v.ignore(ctx); err != nil {
 		return err
 	}
-	if err := git(ctx, v.Dir, "tag", "v1.2.0"); err != nil {
-		return err
-	}
-	if err := git(ctx, v.Dir, "push", "--quiet", "origin", "v1.2.0"); err != nil {
+	if err := v.git(ctx, []string{"tag", "v1.2.0"}, []string{"push", "--quiet", "origin", "v1.2.0"}); err != nil {
 		return err
 	}
 	r, err := v.await(ctx, "cd-deploy-databricks", "refs/tags/v1.2.0")
@@ -126,7 +123,7 @@ func (v *delivery) drift(ctx context.Context, s *Step) error {
 	if open := found.Deployments[0].Drift; len(open) != 1 || open[0].State != drift.Adopted {
 		return fmt.Errorf("after it was settled there is %+v", open)
 	}
-	return git(ctx, v.Dir, "commit", "--quiet", "--all", "--message", "Three runs at once, as in prod")
+	return v.git(ctx, []string{"commit", "--quiet", "--all", "--message", "Three runs at once, as in prod"})
 }
 
 // edit changes the job by hand, and is the drift that it is told as.

@@ -26,10 +26,12 @@ func (v *delivery) broken(ctx context.Context, s *Step) error {
 	if err := os.WriteFile(names[0], append(text, "\nx  =  {  }\n"...), 0o644); err != nil {
 		return err
 	}
-	for _, args := range [][]string{{"checkout", "--quiet", "-b", "unformatted"}, {"commit", "--quiet", "--all", "--message", "Not formatted"}, {"push", "--quiet", "origin", "unformatted"}, {"checkout", "--quiet", "main"}} {
-		if err := git(ctx, v.Dir, args...); err != nil {
-			return err
-		}
+	err = v.git(ctx,
+		[]string{"checkout", "--quiet", "-b", "unformatted"}, []string{"commit", "--quiet", "--all", "--message", "Not formatted"},
+		[]string{"push", "--quiet", "origin", "unformatted"}, []string{"checkout", "--quiet", "main"},
+	)
+	if err != nil {
+		return err
 	}
 	r, err := v.await(ctx, "ci-build-test", "refs/heads/unformatted")
 	if err != nil {
