@@ -12,11 +12,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/wherry-ml/wherry/sandbox"
 	"github.com/wherry-ml/wherry/workflow"
 	"github.com/wherry-ml/wherry/workflow/action"
 	"github.com/wherry-ml/wherry/workflow/runner"
@@ -60,6 +63,7 @@ func Run(ctx context.Context, w *workflow.Workflow, event workflow.Event, o Opti
 	}
 	only := closure(w, o.Only)
 	p := &play{o: o, w: w, r: r, ended: make(chan *workflow.Job), locks: &sync.Mutex{}}
+	defer p.hurry()()
 	running := 0
 	for {
 		if ctx.Err() != nil {
@@ -77,23 +81,49 @@ func Run(ctx context.Context, w *workflow.Workflow, event workflow.Event, o Opti
 			}
 		}
 		for _, j := range r.Startable() {
-			if running >= max(1, o.Jobs) {
+			if running >= max(1, o.Jobs) || p.hurried.Load() {
 				break
 			}
 			running++
 			j.State, j.StartedAt = workflow.Running, time.Now().UnixMilli()
 			needs := runner.NeedsOf(r, w, j.Key)
-			go func() { p.job(ctx, j, needs); p.ended <- j }()
+			of := ctx
+			if r.Cancel { // a job with always(), which begins yet
+				of = context.WithoutCancel(ctx)
+			}
+			go func() { p.job(of, j, needs); p.ended <- j }()
 		}
 		if running > 0 {
 			<-p.ended
 			running--
 			continue
 		}
+		if p.hurried.Load() {
+			r.State, r.Conclusion = workflow.Completed, workflow.Cancelled
+		}
 		if r.State == workflow.Completed {
 			return r, nil
 		}
 	}
+}
+
+// hurry ends at once what runs when a second signal comes: the first asks it to
+// end, which may take its time.
+func (p *play) hurry() (stop func()) {
+	signals, done := make(chan os.Signal, 2), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for range 2 {
+			select {
+			case <-signals:
+			case <-done:
+				return
+			}
+		}
+		p.hurried.Store(true)
+		sandbox.EndDescendants(func() {})
+	}()
+	return func() { signal.Stop(signals); close(done) }
 }
 
 // closure is the wanted jobs with all that they need; nil for all jobs.
@@ -117,6 +147,8 @@ type play struct {
 	r     *workflow.Run
 	ended chan *workflow.Job
 	locks *sync.Mutex // around Tell
+	// hurried: no job begins any more.
+	hurried atomic.Bool
 }
 
 func (p *play) tell(u Update) {
@@ -196,6 +228,9 @@ func (p *play) execute(ctx context.Context, j *workflow.Job, needs map[string]ru
 	_, _ = outWrite.Close(), eventsWrite.Close()
 	if err != nil {
 		return workflow.Failure, errors.Join(err, outRead.Close(), eventsRead.Close())
+	}
+	if p.hurried.Load() { // it began while all others were ended
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	}
 	last := p.follow(j, outRead, eventsRead)
 	err = cmd.Wait()
