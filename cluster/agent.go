@@ -263,26 +263,31 @@ func (r *remote) read() error {
 // when the agent is gone, and with them the last of its box.
 func (r *remote) listen(names []string, files []*os.File) error {
 	var now []net.Listener
-	for i, f := range files {
+	var failed error
+	for _, f := range files {
 		l, err := net.FileListener(f)
 		f.Close()
 		if err != nil {
-			return fmt.Errorf("listener of agent %s: %w", r.id, err)
-		}
-		if i >= len(names) || r.m.cfg.Serve == nil {
-			l.Close()
+			failed = errors.Join(failed, fmt.Errorf("listener of agent %s: %w", r.id, err))
 			continue
 		}
 		now = append(now, l)
-		r.m.cfg.Serve(names[i], l)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, l := range r.listeners {
+	wanted := min(len(names), len(now))
+	if failed != nil || r.dead || r.m.cfg.Serve == nil {
+		wanted = 0
+	}
+	drop := append(r.listeners, now[wanted:]...)
+	r.listeners = now[:wanted:wanted]
+	r.mu.Unlock()
+	for _, l := range drop {
 		_ = l.Close()
 	}
-	r.listeners = now
-	return nil
+	for i, l := range now[:wanted] {
+		r.m.cfg.Serve(names[i], l) // one that die has closed meanwhile ends by itself
+	}
+	return failed
 }
 
 var errNotGreeted = errors.New("the agent has not answered yet")
