@@ -200,16 +200,7 @@ func errIf(wrong bool, message string) error {
 
 // complete fails if a part of the story is missing.
 func (r *Report) complete() error {
-	kinds := map[string]bool{}
-	for _, n := range r.Trace {
-		kinds[n.Kind] = true
-	}
-	var missing []string
-	for _, kind := range []string{graph.TableVersion, graph.TaskRun, graph.JobRun, graph.Deployment, graph.Commit, graph.ModelVersion, graph.MLflowRun} {
-		if !kinds[kind] {
-			missing = append(missing, kind)
-		}
-	}
+	missing := unreached(r.Trace, []string{graph.TableVersion, graph.TaskRun, graph.JobRun, graph.Deployment, graph.Commit, graph.ModelVersion, graph.MLflowRun})
 	switch {
 	case len(missing) > 0:
 		return fmt.Errorf("the trace of a prediction does not reach: %s", strings.Join(missing, ", "))
