@@ -35,10 +35,11 @@ func TestDelivery(t *testing.T) {
 	}
 	s := &story{Site: site.New(t, 1)}
 	delivery := state.Dir(s.Dir.Path("delivery"))
-	t.Cleanup(func() {
+	defer func() {
 		down := s.Start("down", "--state", string(delivery))
 		<-down.Ended
-	})
+		s.Until("the agents end", func() bool { return len(s.Agents(delivery)) == 0 })
+	}()
 	var report demo.DeliveryReport
 	s.JSON(s.Start("demo", "--cicd", "--serve", "--state", string(s.Dir), "--json"), &report)
 	for _, step := range report.Steps {
@@ -70,6 +71,9 @@ func TestDelivery(t *testing.T) {
 		r := &workflow.Run{}
 		s.call("POST", "/api/wherry/ci/dispatch", map[string]any{"repo": "my-project", "workflow": "cd-deploy-infra", "ref": "plan", "inputs": map[string]string{"environment": "staging"}}, r)
 		s.turnsRed(t, "Plan", "rg-none", r.ID)
+		tests := s.started("ci-build-test", "refs/heads/plan") // which finds nothing, and nobody waits for
+		s.call("POST", fmt.Sprintf("/api/wherry/ci/runs/%d/cancel", tests), map[string]any{}, nil)
+		s.ended(tests)
 	})
 	t.Run("verification", s.verification)
 	t.Run("approval", s.approval)

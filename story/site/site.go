@@ -126,27 +126,42 @@ func (s *Site) Kill(c *exec.Cmd) {
 	_ = c.Wait() // "signal: killed"
 }
 
+// Agents are the folders of the agents that live in a state directory.
+func (s *Site) Agents(dir state.Dir) (alive []string) {
+	s.T.Helper()
+	all, err := filepath.Glob(dir.Path("agents", "*"))
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	for _, agent := range all {
+		lock, err := protocol.Lock(agent)
+		switch {
+		case os.IsNotExist(err): // gone meanwhile
+		case err != nil:
+			s.T.Error(err)
+		case lock != nil:
+			lock.Close() // nobody had it: the agent has ended
+		default:
+			alive = append(alive, agent)
+		}
+	}
+	return alive
+}
+
 // endAgents checks that every agent has ended with the last server, and kills
 // those that have not.
 func (s *Site) endAgents() {
-	agents, err := filepath.Glob(s.Dir.Path("agents", "*"))
-	if err != nil {
-		s.T.Error(err)
-	}
-	for _, dir := range agents {
-		log, _ := os.ReadFile(filepath.Join(dir, protocol.LogFile))
-		if s.T.Failed() {
-			s.T.Logf("agent %s:\n%s", filepath.Base(dir), log)
-		}
-		lock, err := protocol.Lock(dir)
+	if s.T.Failed() {
+		agents, err := filepath.Glob(s.Dir.Path("agents", "*"))
 		if err != nil {
 			s.T.Error(err)
-			continue
 		}
-		if lock != nil {
-			lock.Close() // nobody had it: the agent has ended
-			continue
+		for _, dir := range agents {
+			log, _ := os.ReadFile(filepath.Join(dir, protocol.LogFile))
+			s.T.Logf("agent %s:\n%s", filepath.Base(dir), log)
 		}
+	}
+	for _, dir := range s.Agents(s.Dir) {
 		s.T.Errorf("agent %s outlives the server", filepath.Base(dir))
 		b, _ := os.ReadFile(filepath.Join(dir, protocol.LockFile))
 		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
