@@ -1,70 +1,24 @@
 package cicd_test
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/wherry-ml/wherry/server"
 	"github.com/wherry-ml/wherry/server/servertest"
-	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
-// serve is the server that a test kills, as a process of its own.
-func serve(dir string) int {
-	cfg := server.Config{State: state.Dir(dir), Listen: "127.0.0.1:0", StorageListen: "127.0.0.1:0"}
-	cfg.PackageIndex = func(context.Context) (string, error) { return "http://127.0.0.1:1/simple", nil }
-	cfg.Ready = func(i server.Info) { fmt.Println(i.URL) }
-	fmt.Fprintln(os.Stderr, server.Run(context.Background(), cfg))
-	return 1
-}
-
-// mortal is a site whose server can be killed. It comes back at its address.
+// mortal is a site whose server can be killed.
 type mortal struct {
 	*site
-	process *exec.Cmd
-}
-
-func (m *mortal) start() {
-	m.Helper()
-	m.process = exec.CommandContext(m.Context(), os.Args[0], "serve", string(m.State))
-	m.process.Stderr = os.Stderr
-	out, err := m.process.StdoutPipe()
-	if err == nil {
-		err = m.process.Start()
-	}
-	if err != nil {
-		m.Fatal(err)
-	}
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		m.Fatalf("the server does not start: %v", err)
-	}
-	b, err := os.ReadFile(m.State.Path("server.json"))
-	if err == nil {
-		err = json.Unmarshal(b, &m.Info)
-	}
-	if err != nil {
-		m.Fatal(err)
-	}
-}
-
-func (m *mortal) kill() {
-	m.Helper()
-	if err := m.process.Process.Kill(); err != nil {
-		m.Fatal(err)
-	}
-	_ = m.process.Wait()
+	process *servertest.Mortal
 }
 
 // written waits until an agent has words in what a job wrote, whether a server
@@ -125,18 +79,8 @@ jobs:
 // the next begins without one, while an artifact comes in, and while a job
 // waits for its approval: nothing is lost and nothing is done twice.
 func TestServerKilled(t *testing.T) {
-	m := &mortal{site: outside(t)}
-	m.Server = &servertest.Server{State: state.Dir(t.TempDir())}
-	m.start()
-	t.Cleanup(func() { // the agents end with a server that is asked to
-		m.kill()
-		servertest.Start(t, func(c *server.Config) { c.State = m.State })
-	})
-	token, err := os.ReadFile(m.State.Path("admin-token"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Token = strings.TrimSpace(string(token))
+	m := &mortal{site: outside(t), process: servertest.StartMortal(t)}
+	m.Server = m.process.Server
 	m.call("PUT", "/api/wherry/environments/prod", map[string]any{"name": "prod", "reviewers": []string{"admins"}}, nil)
 	dir := m.repo("app", "")
 	m.push(dir, "long.yml", long)
@@ -144,19 +88,19 @@ func TestServerKilled(t *testing.T) {
 	at := m.URL
 
 	m.until("lines", func() bool { return len(m.run(id).Jobs) > 0 && strings.Contains(m.log(id, "a"), "line 400\n") })
-	m.kill()
+	m.process.Kill()
 	m.written("begun without a server")
-	m.start()
+	m.process.Start()
 	if m.URL != at {
 		t.Fatalf("the server is at %s, and was at %s", m.URL, at)
 	}
 	m.until("half an artifact", func() bool { return len(m.uploads()) == 1 })
-	m.kill()
+	m.process.Kill()
 	m.written("the upload broke off")
-	m.start()
+	m.process.Start()
 	m.waits(id, workflow.Waiting)
-	m.kill()
-	m.start()
+	m.process.Kill()
+	m.process.Start()
 	m.waits(id, workflow.Waiting)
 	m.call("POST", fmt.Sprintf("/api/wherry/ci/runs/%d/review", id), map[string]any{"decision": "approved"}, nil)
 	m.whole(m.ended(id, workflow.Success))

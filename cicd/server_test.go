@@ -1,6 +1,7 @@
 package cicd_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,9 +29,6 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "ci-") {
 		sandbox.Main()
 		os.Exit(cli.Main(os.Args))
-	}
-	if len(os.Args) == 3 && os.Args[1] == "serve" {
-		os.Exit(serve(os.Args[2]))
 	}
 	os.Exit(servertest.Main(m))
 }
@@ -248,15 +246,22 @@ func (s *site) statuses(repo, sha string) string {
 // count is the number that a query of the server's database gives.
 func (s *site) count(query string, args ...any) (n int) {
 	s.Helper()
+	s.database(func(db *store.DB) error {
+		return db.Read(s.Context(), func(tx *store.Tx) error { return tx.Row(query, args...).Scan(&n) })
+	})
+	return n
+}
+
+// database opens the server's database.
+func (s *site) database(use func(*store.DB) error) {
+	s.Helper()
 	db, err := store.Open(s.Context(), "sqlite://"+s.State.Path("wherry.db"))
+	if err == nil {
+		err = errors.Join(use(db), db.Close())
+	}
 	if err != nil {
 		s.Fatal(err)
 	}
-	defer db.Close()
-	if err := db.Read(s.Context(), func(tx *store.Tx) error { return tx.Row(query, args...).Scan(&n) }); err != nil {
-		s.Fatal(err)
-	}
-	return n
 }
 
 // job is a workflow of one job on the event, with the steps' shell lines.

@@ -267,6 +267,19 @@ func (c *cloud) send(method, where, token string, header map[string]string, body
 	return res.StatusCode, string(b)
 }
 
+// stateStore makes the storage account for terraform's state.
+func (c *cloud) stateStore(group, account string) {
+	c.t.Helper()
+	management := c.token(strings.TrimPrefix(c.env[2], "ARM_CLIENT_ID="), strings.TrimPrefix(c.env[3], "ARM_CLIENT_SECRET="), "https://management.azure.com")
+	group = "https://management.azure.com/subscriptions/00000000-0000-0000-0000-0000000000aa/resourceGroups/" + group
+	account = group + "/providers/Microsoft.Storage/storageAccounts/" + account
+	for _, made := range [][2]string{{group, `{"location":"westeurope"}`}, {account, `{"location":"westeurope","sku":{"name":"Standard_LRS"},"kind":"StorageV2"}`}, {account + "/blobServices/default/containers/tfstate", `{}`}} {
+		if status, answer := c.send("PUT", made[0]+"?api-version=2023-05-01", management, map[string]string{"Content-Type": "application/json"}, made[1]); status >= http.StatusMultipleChoices {
+			c.t.Fatalf("%s: %d %s", made[0], status, answer)
+		}
+	}
+}
+
 // TestTeamProject brings up what a team has in Azure and Databricks with the
 // real terraform, uses it, changes it behind terraform's back and takes it down.
 func TestTeamProject(t *testing.T) {
@@ -402,19 +415,12 @@ func testNewProject(t *testing.T, on setup) {
 	p.dir = filepath.Join(p.dir, "churn", "infra")
 	c := newCloud(t, s)
 	p.env = append(without(p.env, "DATABRICKS_"), c.env...)
-	management := c.token(strings.TrimPrefix(c.env[2], "ARM_CLIENT_ID="), strings.TrimPrefix(c.env[3], "ARM_CLIENT_SECRET="), "https://management.azure.com")
 	backend, err := os.ReadFile(filepath.Join(p.dir, "environments", "staging.backend.hcl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := regexp.MustCompile(`storage_account_name = "(.*)"`).FindStringSubmatch(string(backend))[1]
-	group := "https://management.azure.com/subscriptions/00000000-0000-0000-0000-0000000000aa/resourceGroups/rg-churn-tfstate"
-	account := group + "/providers/Microsoft.Storage/storageAccounts/" + name
-	for _, made := range [][2]string{{group, `{"location":"westeurope"}`}, {account, `{"location":"westeurope","sku":{"name":"Standard_LRS"},"kind":"StorageV2"}`}, {account + "/blobServices/default/containers/tfstate", `{}`}} {
-		if status, answer := c.send("PUT", made[0]+"?api-version=2023-05-01", management, map[string]string{"Content-Type": "application/json"}, made[1]); status >= 300 {
-			t.Fatalf("%s: %d %s", made[0], status, answer)
-		}
-	}
+	c.stateStore("rg-churn-tfstate", name)
 	p.run("init", "-no-color", "-input=false", "-backend-config=environments/staging.backend.hcl")
 	p.realOnes()
 	p.run("apply", "-auto-approve", "-no-color", "-input=false", "-var-file=environments/staging.tfvars")

@@ -25,6 +25,8 @@ import (
 	gitstore "github.com/wherry-ml/wherry/store/git"
 )
 
+func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
+
 // site is a server with someone's folders beside it, and the real git.
 type site struct {
 	*testing.T

@@ -1,9 +1,6 @@
 package git_test
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,44 +9,7 @@ import (
 
 	"github.com/wherry-ml/wherry/server"
 	"github.com/wherry-ml/wherry/server/servertest"
-	"github.com/wherry-ml/wherry/state"
 )
-
-// TestMain makes this binary a server when a test starts it as one.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "serve" {
-		cfg := server.Config{State: state.Dir(os.Args[2]), Listen: "127.0.0.1:0", StorageListen: "127.0.0.1:0", StopAgents: true}
-		cfg.Ready = func(i server.Info) { fmt.Println(i.URL) }
-		fmt.Fprintln(os.Stderr, server.Run(context.Background(), cfg))
-		os.Exit(1)
-	}
-	os.Exit(servertest.Main(m))
-}
-
-// serve starts a server as a process of its own in the state directory.
-func serve(t *testing.T, dir state.Dir) (*exec.Cmd, server.Info) {
-	t.Helper()
-	c := exec.CommandContext(t.Context(), os.Args[0], "serve", string(dir))
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatalf("the server does not start: %v", err)
-	}
-	b, err := os.ReadFile(dir.Path("server.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var info server.Info
-	if err := json.Unmarshal(b, &info); err != nil {
-		t.Fatal(err)
-	}
-	return c, info
-}
 
 // TestServerKilled kills the server with SIGKILL at each point of a push, and
 // starts another: what git has is what the store has, once, with who did it.
@@ -65,13 +25,9 @@ func TestServerKilled(t *testing.T) {
 		{"after refs moved, before that is told", "post-receive", true},
 	} {
 		t.Run(c.at, func(t *testing.T) {
-			dir := state.Dir(t.TempDir())
-			process, info := serve(t, dir)
-			token, err := os.ReadFile(dir.Path("admin-token"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &site{T: t, Server: &servertest.Server{Info: info, State: dir, Token: strings.TrimSpace(string(token))}, root: t.TempDir(), env: environment(t)}
+			m := servertest.StartMortal(t)
+			dir := m.State
+			s := &site{T: t, Server: m.Server, root: t.TempDir(), env: environment(t)}
 			work := s.work("app")
 			s.run(work, "push", "-q", "origin", "main")
 			old := s.sha(work, "main")
@@ -80,7 +36,7 @@ func TestServerKilled(t *testing.T) {
 			name := dir.Path("repos", ".hooks", c.hook)
 			hook, err := os.ReadFile(name)
 			if err == nil {
-				err = os.WriteFile(name, fmt.Appendf(nil, "#!/bin/sh\nkill -9 %d\n%s", process.Process.Pid, hook), 0o700)
+				err = os.WriteFile(name, fmt.Appendf(nil, "#!/bin/sh\nkill -9 %d\n%s", m.Process.Process.Pid, hook), 0o700)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -88,7 +44,7 @@ func TestServerKilled(t *testing.T) {
 			if out, err := s.try(work, "push", "origin", "main", "main:second"); err == nil {
 				t.Fatalf("the push went well without a server\n%s", out)
 			}
-			_ = process.Wait()
+			_ = m.Process.Wait()
 
 			s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State, cfg.KeepTriggers = dir, true })
 			s.run(work, "remote", "set-url", "origin", s.url("app"))
@@ -125,13 +81,9 @@ func TestMergeCutOff(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("there is no git on the PATH")
 	}
-	dir := state.Dir(t.TempDir())
-	process, info := serve(t, dir)
-	token, err := os.ReadFile(dir.Path("admin-token"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{T: t, Server: &servertest.Server{Info: info, State: dir, Token: strings.TrimSpace(string(token))}, root: t.TempDir(), env: environment(t)}
+	m := servertest.StartMortal(t)
+	dir := m.State
+	s := &site{T: t, Server: m.Server, root: t.TempDir(), env: environment(t)}
 	work := s.work("app")
 	s.run(work, "push", "-q", "origin", "main")
 	s.run(work, "checkout", "-q", "-b", "topic")
@@ -139,10 +91,7 @@ func TestMergeCutOff(t *testing.T) {
 	s.run(work, "push", "-q", "origin", "topic")
 	var p pull
 	s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"head": "topic"}, &p)
-	if err := process.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = process.Wait()
+	m.Kill()
 	bare := dir.Path("repos", "app.git")
 	squashed := strings.TrimSpace(s.run(bare, "commit-tree", p.HeadSHA+"^{tree}", "-p", p.BaseSHA, "-m", "topic (#1)"))
 	note := fmt.Sprintf(`{"actor":"grace@example.com","pull":1,"merge":%q}`, squashed)

@@ -15,7 +15,7 @@ import (
 )
 
 // Main is TestMain of packages whose servers run tasks: the test's binary is
-// also the agent and the first process of its boxes. Zygotes import nothing
+// also the agent, the first process of its boxes and a Mortal server. Zygotes import nothing
 // heavy, unless WHERRY_PRELOAD says otherwise.
 func Main(m *testing.M) int {
 	sandbox.Main()
@@ -25,6 +25,9 @@ func Main(m *testing.M) int {
 			return 1
 		}
 		return 0
+	}
+	if len(os.Args) == 3 && os.Args[1] == "serve" {
+		return serve(os.Args[2])
 	}
 	if _, ok := os.LookupEnv("WHERRY_PRELOAD"); !ok {
 		if err := os.Setenv("WHERRY_PRELOAD", "light"); err != nil {
@@ -46,7 +49,7 @@ type Server struct {
 func Start(t testing.TB, edit func(*server.Config)) *Server {
 	t.Helper()
 	cfg := server.Config{State: state.Dir(t.TempDir()), Listen: "127.0.0.1:0", StorageListen: "127.0.0.1:0", StopAgents: true}
-	cfg.PackageIndex = func(context.Context) (string, error) { return "http://127.0.0.1:1/simple", nil } // no test needs a network
+	cfg.PackageIndex = noIndex
 	ready, done := make(chan server.Info, 1), make(chan error, 1)
 	cfg.Ready = func(i server.Info) { ready <- i }
 	if edit != nil {
