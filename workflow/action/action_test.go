@@ -130,19 +130,31 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestCommon(t *testing.T) {
-	for _, tt := range []struct {
-		names []string
-		want  string
-	}{
-		{nil, ""},
-		{[]string{"/w/out/a"}, "/w/out"},
-		{[]string{"/w/out/a", "/w/out/sub/b"}, "/w/out"},
-		{[]string{"/w/out/a", "/w/output/b"}, "/w"},
-		{[]string{"/a/b", "/c/d"}, "/"},
+// TestTop: what an artifact's paths are relative to, as GitHub's documentation of
+// upload-artifact has it.
+func TestTop(t *testing.T) {
+	dir := space(t, "out/a.txt", "out/sub/b.txt", "only/deep/c.txt", "d.txt")
+	for _, tt := range []struct{ patterns, want string }{
+		{"out", "out"},
+		{"out/", "out"},
+		{"only", "only"}, // one file, deep below
+		{"only/deep/c.txt", "only/deep"},
+		{"d.txt", "."},
+		{"out/*.txt", "out"},
+		{"out/**/*.txt", "out"},
+		{"out/s*", "out"},
+		{"out/a.txt out/sub/b.txt", "out"},
+		{"out only", "."},
+		{"only nothing", "."},
+		{"out !out/sub", "out"},
 	} {
-		if got := common(tt.names); got != tt.want {
-			t.Errorf("%v: %s", tt.names, got)
+		patterns := strings.Fields(tt.patterns)
+		files, err := find(patterns, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := top(patterns, files); got != filepath.Join(dir, tt.want) {
+			t.Errorf("%s: %s", tt.patterns, got)
 		}
 	}
 }

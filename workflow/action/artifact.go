@@ -41,12 +41,7 @@ func find(patterns []string, hidden bool) (names []string, err error) {
 	wanted := map[string]bool{}
 	for _, p := range patterns {
 		p, not := strings.CutPrefix(p, "!")
-		if rest, ok := strings.CutPrefix(p, "~"); ok {
-			p = os.Getenv("HOME") + rest
-		}
-		if !filepath.IsAbs(p) {
-			p = filepath.Join(workspace(), p)
-		}
+		p = absolute(p)
 		matches, err := doublestar.FilepathGlob(p, doublestar.WithNoFollow())
 		if err != nil {
 			return nil, fmt.Errorf("path %s: %w", p, err)
@@ -81,17 +76,38 @@ func find(patterns []string, hidden bool) (names []string, err error) {
 	return names, nil
 }
 
-// common is the deepest folder that holds all the names: what an artifact's
-// paths are relative to.
-func common(names []string) string {
-	if len(names) == 0 {
-		return ""
+// absolute is the path that a pattern means.
+func absolute(p string) string {
+	if rest, ok := strings.CutPrefix(p, "~"); ok {
+		p = os.Getenv("HOME") + rest
 	}
-	dir := filepath.Dir(names[0])
-	for _, n := range names[1:] {
-		for !strings.HasPrefix(n, dir+"/") && dir != "/" {
+	if !filepath.IsAbs(p) {
+		p = filepath.Join(workspace(), p)
+	}
+	return filepath.Clean(p)
+}
+
+// top is the folder that an artifact's paths are relative to, as on GitHub: the
+// deepest that holds all that was asked for, each pattern up to its first
+// wildcard, whatever of it is there.
+func top(patterns, files []string) (dir string) {
+	for _, p := range patterns {
+		if strings.HasPrefix(p, "!") {
+			continue
+		}
+		p = absolute(p)
+		if at := strings.IndexAny(p, "*?[{"); at >= 0 {
+			p = filepath.Dir(p[:at] + "x")
+		}
+		if dir == "" {
+			dir = p
+		}
+		for dir != "/" && p != dir && !strings.HasPrefix(p, dir+"/") {
 			dir = filepath.Dir(dir)
 		}
+	}
+	if len(files) == 1 && files[0] == dir {
+		dir = filepath.Dir(dir)
 	}
 	return dir
 }
@@ -133,7 +149,7 @@ func uploadArtifact(ctx context.Context, c *call) error {
 		}
 		query.Set("retention-days", days)
 	}
-	base := common(files)
+	base := top(c.lines("path"), files)
 	for i := range files {
 		if files[i], err = filepath.Rel(base, files[i]); err != nil {
 			return err

@@ -58,6 +58,7 @@ func (c *call) put(ctx context.Context, kind, name, file string, query url.Value
 		return err
 	}
 	req.ContentLength = info.Size()
+	req.Header.Set("Expect", "100-continue") // a refusal comes before the file is sent, not as a connection that breaks
 	req.GetBody = func() (io.ReadCloser, error) { return os.Open(file) }
 	res, err := c.do(req)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -81,5 +83,29 @@ func TestServerThatComesBack(t *testing.T) {
 	}
 	if n := calls["GET /caches/refused"]; n != 1 || !strings.Contains(out.String(), "it is asked again") || strings.Count(out.String(), "answer broke off") != 2 {
 		t.Errorf("%d calls; the step says %s", n, &out)
+	}
+}
+
+// TestRefusedUpload: a server that refuses a large file before it has read it is
+// asked once, and its words are the error.
+func TestRefusedUpload(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		_, _ = io.WriteString(w, `{"error_code":"QUOTA_EXCEEDED","message":"too large"}`)
+	}))
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	c := &call{Tools: Tools{Dir: t.TempDir(), Caches: server.URL}, out: io.Discard}
+	if err := c.put(t.Context(), caches, "a", file, nil); err == nil || !strings.Contains(err.Error(), "too large") || asked != 1 {
+		t.Errorf("asked %d times: %v", asked, err)
 	}
 }
