@@ -61,6 +61,7 @@ func (s *Service) advance(ctx context.Context, r *cicd.Record, open []*cicd.Reco
 		r.State, r.Conclusion, r.Message, r.EndedAt = workflow.Completed, workflow.StartupFailure, err.Error(), time.Now().UnixMilli()
 		return nil //nolint:nilerr // it is the run's failure
 	}
+	r.ServerURL, r.RetentionDays = s.cfg.URL, s.cfg.Retention.ArtifactDays
 	if r.Vars, err = s.vars(ctx, r, ""); err != nil {
 		return err
 	}

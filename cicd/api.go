@@ -23,16 +23,15 @@ import (
 func (s *Service) Routes() []api.Route {
 	return append([]api.Route{
 		{Method: "GET", Path: "/api/wherry/ci/runs", Permission: api.Read, Summary: "List workflow runs", Handler: api.JSON(s.list)},
-		{Method: "GET", Path: "/api/wherry/ci/runs/{id}", Permission: api.Read, Summary: "A workflow run with its jobs and steps", Handler: api.JSON(s.show)},
-		{Method: "GET", Path: "/api/wherry/ci/runs/{id}/jobs/{job}/log", Permission: api.Read, Summary: "The output of a workflow's job, from an offset on", Handler: api.Raw(s.log)},
+		{Method: "GET", Path: "/api/wherry/ci/runs/{id}", Permission: api.Own, Summary: "A workflow run with its jobs and steps", Handler: api.JSON(s.show)},
+		{Method: "GET", Path: "/api/wherry/ci/runs/{id}/jobs/{job}/log", Permission: api.Own, Summary: "The output of a workflow's job, from an offset on", Handler: api.Raw(s.log)},
 		{Method: "POST", Path: "/api/wherry/ci/runs/{id}/cancel", Permission: api.Write, Summary: "Cancel a workflow run", Handler: api.JSON(s.cancel)},
 		{Method: "POST", Path: "/api/wherry/ci/runs/{id}/rerun", Permission: api.Write, Summary: "Run a workflow again, or its failed jobs", Handler: api.JSON(s.rerun)},
-		{Method: "POST", Path: "/api/wherry/ci/runs/{id}/review", Permission: api.SignedIn, Summary: "Approve or reject the environment that a workflow run waits for", Handler: api.JSON(s.review)},
 		{Method: "POST", Path: "/api/wherry/ci/dispatch", Permission: api.Write, Summary: "Start a workflow by hand", Handler: api.JSON(s.dispatch)},
 		{Method: "GET", Path: "/api/wherry/ci/values", Permission: api.Admin, Summary: "List secrets' names and variables", Handler: api.JSON(s.listValues)},
 		{Method: "PUT", Path: "/api/wherry/ci/values", Permission: api.Admin, Summary: "Set a secret or a variable", Handler: api.JSON(s.setValue)},
 		{Method: "DELETE", Path: "/api/wherry/ci/values", Permission: api.Admin, Summary: "Delete a secret or a variable", Handler: api.JSON(s.deleteValue)},
-	}, s.jobRoutes()...)
+	}, append(s.reviewRoutes(), s.jobRoutes()...)...)
 }
 
 type listIn struct {
@@ -80,11 +79,12 @@ type idIn struct {
 // Shown is a run with what belongs to it.
 type Shown struct {
 	*workflow.Run
-	// Blocked are jobs that do not exist yet, as they wait for others.
+	// Pending are jobs that do not exist yet, as they wait for others.
 	Pending   []string        `json:"pending_jobs"`
 	Approvals []cicd.Approval `json:"approvals"`
-	// Undecided are the environments that wait for a reviewer.
+	// Undecided are the environments that wait for a reviewer; Reviews says more.
 	Undecided []string `json:"undecided,omitempty"`
+	Reviews   []Review `json:"-"`
 	// Plan are the jobs of the workflow's file, in its order.
 	Plan      []Planned     `json:"plan,omitempty"`
 	Artifacts []cicd.Stored `json:"artifacts"`
@@ -104,9 +104,22 @@ func (s *Service) show(ctx context.Context, in *idIn) (*Shown, error) {
 	return s.Shown(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.ID)
 }
 
+// read reads a run that the caller may read.
+func (s *Service) read(ctx context.Context, ws, id int64) (*cicd.Record, error) {
+	r, err := s.cfg.Store.Run(ctx, ws, id)
+	if err != nil {
+		return nil, err
+	}
+	may, err := s.readable(ctx, r)
+	if err == nil && !may {
+		err = wherry.Errorf(wherry.CodePermissionDenied, "run %d is not yours: admins read it, who started it, and the reviewers of what it deploys to", id)
+	}
+	return r, err
+}
+
 // Shown reads a run as it stands now, the steps of jobs that run included.
 func (s *Service) Shown(ctx context.Context, ws, id int64) (*Shown, error) {
-	r, err := s.cfg.Store.Run(ctx, ws, id)
+	r, err := s.read(ctx, ws, id)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +132,11 @@ func (s *Service) Shown(ctx context.Context, ws, id int64) (*Shown, error) {
 			}
 		}
 	}
-	if out.Undecided, err = s.undecided(ctx, r); err != nil {
+	if out.Reviews, err = s.undecided(ctx, r); err != nil {
 		return nil, err
+	}
+	for _, v := range out.Reviews {
+		out.Undecided = append(out.Undecided, v.Environment)
 	}
 	for _, j := range r.Jobs {
 		if j.State == workflow.Running {
@@ -144,7 +160,7 @@ func (s *Service) log(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "a run's id is a number")
 	}
-	rec, err := s.cfg.Store.Run(r.Context(), wherry.IdentityFrom(r.Context()).WorkspaceID, id)
+	rec, err := s.read(r.Context(), wherry.IdentityFrom(r.Context()).WorkspaceID, id)
 	if err != nil {
 		return err
 	}
@@ -230,47 +246,6 @@ func (s *Service) Rerun(ctx context.Context, run int64, failed bool) error {
 		})
 	})
 	return err
-}
-
-type reviewIn struct {
-	ID          int64  `json:"id"`
-	Environment string `json:"environment"` // "" is the one that it waits for
-	Decision    string `json:"decision"`    // approved or rejected
-	Reason      string `json:"reason"`
-}
-
-func (s *Service) review(ctx context.Context, in *reviewIn) (*cicd.Approval, error) {
-	return s.decide(ctx, in)
-}
-
-// Review stores what the caller says of the environment that a run waits for.
-func (s *Service) Review(ctx context.Context, id int64, environment, decision, reason string) error {
-	_, err := s.decide(ctx, &reviewIn{ID: id, Environment: environment, Decision: decision, Reason: reason})
-	return err
-}
-
-func (s *Service) decide(ctx context.Context, in *reviewIn) (*cicd.Approval, error) {
-	if in.Decision != cicd.Approved && in.Decision != cicd.Rejected {
-		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "decision is approved or rejected, not %q", in.Decision)
-	}
-	r, err := s.cfg.Store.Run(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	if in.Environment == "" {
-		names, err := s.undecided(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		if len(names) > 0 {
-			in.Environment = names[0]
-		}
-	}
-	if in.Environment == "" {
-		return nil, wherry.Errorf(wherry.CodeInvalidState, "run %d waits for no approval", r.ID)
-	}
-	a, err := s.Decide(ctx, r, in.Environment, in.Decision, in.Reason)
-	return &a, err
 }
 
 type dispatchIn struct {

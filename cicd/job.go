@@ -83,8 +83,8 @@ func (s *Service) idToken(ctx context.Context, in *tokenIn) (*tokenOut, error) {
 // ownRun is the run of the path, if the caller may touch it.
 func (s *Service) ownRun(ctx context.Context, id int64, write bool) (*cicd.Record, *workflow.Job, error) {
 	who := wherry.IdentityFrom(ctx)
-	if who.RunID == 0 && who.Admin && !write {
-		r, err := s.cfg.Store.Run(ctx, who.WorkspaceID, id)
+	if who.RunID == 0 && !write {
+		r, err := s.read(ctx, who.WorkspaceID, id)
 		return r, nil, err
 	}
 	r, j, err := s.caller(ctx)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -43,14 +42,14 @@ func (s *Service) Input(ctx context.Context, jobID int64, token string) (json.Ra
 	run.Jobs = nil
 	secrets["GITHUB_TOKEN"] = token
 	return json.Marshal(runner.Spec{
-		Run: &run, Job: j, Text: w.Text(), Files: files, Needs: runner.NeedsOf(r.Run, w, j.Key), Secrets: secrets, Vars: vars, ServerURL: s.cfg.URL,
+		Run: &run, Job: j, Text: w.Text(), Files: files, Needs: runner.NeedsOf(r.Run, w, j.Key), Secrets: secrets, Vars: vars, ServerURL: s.cfg.URL, RetentionDays: s.cfg.Retention.ArtifactDays,
 		Env: s.environ(r, w, j, token), Tools: s.tools(r, j, token),
 	})
 }
 
 // environ is for the steps beside what the run says of itself.
 func (s *Service) environ(r *cicd.Record, w *workflow.Workflow, j *workflow.Job, token string) map[string]string {
-	env := map[string]string{wherry.CIRunEnv: s.proof(j.ID), "ACTIONS_RUNTIME_TOKEN": token, "GITHUB_RETENTION_DAYS": strconv.Itoa(s.cfg.Retention.ArtifactDays)}
+	env := map[string]string{wherry.CIRunEnv: s.proof(j.ID), "ACTIONS_RUNTIME_TOKEN": token}
 	if w.Permissions(j.Key)["id-token"] == "write" && !r.Fork {
 		env["ACTIONS_ID_TOKEN_REQUEST_URL"] = s.cfg.URL + "/api/wherry/ci/id-token?api-version=2.0"
 		env["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] = token

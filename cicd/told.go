@@ -16,12 +16,12 @@ import (
 
 // waitingFor lists the environments that a run waits for a reviewer of.
 func (s *Service) waitingFor(ctx context.Context, r *cicd.Record) (list []wherry.Environment, err error) {
-	names, err := s.undecided(ctx, r)
+	reviews, err := s.undecided(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		e, err := s.cfg.Environments.Get(ctx, name)
+	for _, v := range reviews {
+		e, err := s.cfg.Environments.Get(ctx, v.Environment)
 		if err != nil {
 			return nil, err
 		}

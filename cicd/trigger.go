@@ -175,7 +175,7 @@ func (s *Service) record(o occasion, path string) newRun {
 	return newRun{&cicd.Record{
 		Run: &workflow.Run{
 			WorkspaceID: o.repo.WorkspaceID, Repo: o.repo.Name, Owner: s.cfg.Owner, Path: path, Name: path, Title: o.commit.Subject, Event: o.event, Actor: o.actor,
-			Attempt: 1, State: workflow.Queued, Fork: o.fork, CreatedAt: now, QueuedAt: now, ServerURL: s.cfg.URL,
+			Attempt: 1, State: workflow.Queued, Fork: o.fork, CreatedAt: now, QueuedAt: now, ServerURL: s.cfg.URL, RetentionDays: s.cfg.Retention.ArtifactDays,
 		},
 		RepoID: o.repo.ID, StatusSHA: o.status,
 	}}

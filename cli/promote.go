@@ -70,28 +70,22 @@ func (o *ciOptions) waiting(c *cobra.Command, args []string) (*client.Client, *c
 		return nil, nil, err
 	}
 	var list struct {
-		Runs []*ciRun `json:"runs"`
+		Reviews []*struct {
+			ciRun
+			Environment string `json:"environment"`
+		} `json:"reviews"`
 	}
-	if err := server.Do(c.Context(), "GET", "/api/wherry/ci/runs?limit=200", nil, &list); err != nil {
+	if err := server.Do(c.Context(), "GET", "/api/wherry/ci/reviews", nil, &list); err != nil {
 		return nil, nil, err
 	}
-	var found []*ciRun
-	for _, r := range list.Runs {
-		for _, j := range r.Jobs {
-			if j.State == workflow.Waiting && j.Environment != "" {
-				found = append(found, r)
-				break
-			}
-		}
-	}
-	switch len(found) {
+	switch len(list.Reviews) {
 	case 0:
-		return nil, nil, fmt.Errorf("no run waits for an approval")
+		return nil, nil, fmt.Errorf("no run waits for an approval of yours")
 	case 1:
-		return server, found[0], nil
+		return server, &list.Reviews[0].ciRun, nil
 	}
-	for _, r := range found {
-		fmt.Fprintf(c.ErrOrStderr(), "%d  %s  %s %.8s  %s\n", r.ID, r.Name, r.Event.RefName(), r.Event.SHA, r.Title)
+	for _, r := range list.Reviews {
+		fmt.Fprintf(c.ErrOrStderr(), "%d  %s  %s  %s %.8s  %s\n", r.ID, r.Environment, r.Name, r.Event.RefName(), r.Event.SHA, r.Title)
 	}
 	return nil, nil, &ExitError{Code: 2, Message: "several runs wait: name one"}
 }

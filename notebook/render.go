@@ -61,7 +61,7 @@ func renderCell(b *bytes.Buffer, c Cell, r *Result) {
 		fmt.Fprintf(b, "<h4 class=\"nb-title\">%s</h4>\n", html.EscapeString(c.Title))
 	}
 	if c.Kind == Markdown {
-		b.WriteString(`<div class="nb-md">` + markdown(c.Source) + "</div>\n</section>\n")
+		b.WriteString(`<div class="nb-md">` + RenderMarkdown(c.Source) + "</div>\n</section>\n")
 		return
 	}
 	b.WriteString(`<div class="nb-src">`)
@@ -92,7 +92,7 @@ func renderInclude(b *bytes.Buffer, e Event) {
 	fmt.Fprintf(b, "<details class=\"nb-include\"><summary>%s</summary>\n", html.EscapeString(e.Path))
 	for _, c := range e.Cells {
 		if c.Kind == Markdown {
-			b.WriteString(`<div class="nb-md">` + markdown(c.Source) + "</div>\n")
+			b.WriteString(`<div class="nb-md">` + RenderMarkdown(c.Source) + "</div>\n")
 		} else {
 			b.WriteString(`<div class="nb-src">` + highlight(c.Language, c.Source) + "</div>\n")
 		}
@@ -133,7 +133,7 @@ func rich(data map[string]json.RawMessage) string {
 		return safeHTML(s)
 	}
 	if s, ok := text("text/markdown"); ok {
-		return markdown(s)
+		return RenderMarkdown(s)
 	}
 	if s, ok := text("image/svg+xml"); ok {
 		return image("image/svg+xml", base64.StdEncoding.EncodeToString([]byte(s)))
@@ -193,8 +193,8 @@ var converter = sync.OnceValue(func() goldmark.Markdown {
 	return goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithRendererOptions(gmhtml.WithUnsafe()))
 })
 
-// markdown converts a cell's Markdown, its raw HTML sanitized.
-func markdown(source string) string {
+// RenderMarkdown is Markdown of GitHub's flavour as HTML, its raw HTML sanitized.
+func RenderMarkdown(source string) string {
 	var b bytes.Buffer
 	if err := converter().Convert([]byte(source), &b); err != nil {
 		return "<pre>" + html.EscapeString(source) + "</pre>"

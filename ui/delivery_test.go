@@ -36,6 +36,7 @@ jobs:
           echo "::endgroup::"
           echo "::warning file=a.py::a line is long"
           echo "All done!"
+          printf '| file | lines |\n|---|---|\n| a.py | **one** |\n\n<b onclick="alert(1)">bold</b>\n' >> "$GITHUB_STEP_SUMMARY"
   test:
     needs: lint
     runs-on: ubuntu-latest
@@ -194,6 +195,9 @@ func (d *delivery) run() {
 	if do(d.window, chromedp.Evaluate[bool](`document.body.innerText.includes("would reformat")`)) {
 		d.window.Error("a group is open")
 	}
+	if !do(d.window, chromedp.Evaluate[bool](`document.querySelector(".nb-md td strong").textContent === "one" && !document.querySelector("[onclick]")`)) {
+		d.window.Error("the summary is not what Markdown says")
+	}
 	d.fits("workflow-run")
 	d.at("/workflows")
 	d.shows("ci-build-test", "cd-deploy", "Waiting")
@@ -283,9 +287,9 @@ func TestDeliveryWhoMaySee(t *testing.T) {
 	w := open(t)
 	w.call("POST", "/api/wherry/repos", m{"name": "otters"}, nil)
 	w.call("PUT", "/api/wherry/environments/prod", m{"name": "prod"}, nil)
-	posts := []string{"/drift/compare", "/drift/1/revert", "/drift/1/adopt", "/workflows/runs/1/review", "/workflows/runs/1/cancel", "/workflows/runs/1/rerun"}
+	posts := []string{"/drift/compare", "/drift/1/revert", "/drift/1/adopt", "/workflows/runs/1/cancel", "/workflows/runs/1/rerun"}
 	for _, origin := range []string{"", "http://evil.example", "null"} {
-		for _, path := range posts {
+		for _, path := range append(posts, "/workflows/runs/1/review") {
 			r, err := http.NewRequestWithContext(t.Context(), "POST", w.URL+path, nil)
 			if err != nil {
 				t.Fatal(err)

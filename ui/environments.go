@@ -86,7 +86,7 @@ func (s *Service) environmentRows(ctx context.Context) ([]environmentRow, error)
 	if err != nil {
 		return nil, err
 	}
-	reviews, err := s.cfg.Workflows.Reviews(ctx, wherry.IdentityFrom(ctx).WorkspaceID)
+	reviews, err := s.cfg.Workflows.Reviews(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (s *Service) environment(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := environmentView{Shown: shown}
 	ws := wherry.IdentityFrom(ctx).WorkspaceID
-	reviews, err := s.cfg.Workflows.Reviews(ctx, ws)
+	reviews, err := s.cfg.Workflows.Reviews(ctx)
 	if err != nil {
 		return err
 	}

@@ -124,6 +124,12 @@ func open(t *testing.T) *site {
 		s.dir = c.State
 		c.Compute = func(runs *jobs.Store) scheduler.Compute { s.runs = runs; return s }
 	})
+	return enter(t, srv)
+}
+
+// enter signs the admin in at a server.
+func enter(t *testing.T, srv *servertest.Server) *site {
+	t.Helper()
 	w := &site{T: t, Server: srv, http: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	res := w.login(url.Values{"token": {srv.Token}, "next": {"/jobs"}})
 	if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/jobs" {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/cicd"
+	"github.com/wherry-ml/wherry/notebook"
 	graph "github.com/wherry-ml/wherry/store/trace"
 	"github.com/wherry-ml/wherry/workflow"
 )
@@ -239,6 +240,32 @@ func logCommand(line string) (name, rest string, ok bool) {
 		name, _, _ = strings.Cut(name, " ") // file=…,line=…
 	}
 	return name, rest, ok && slices.Contains([]string{"group", "endgroup", "error", "warning", "notice", "debug"}, name)
+}
+
+// jobSummary is what the steps of a job wrote for people, as HTML.
+type jobSummary struct {
+	Job  string
+	HTML template.HTML
+	Cut  bool
+}
+
+// maxSummary bounds what a page shows of a job's summary, in bytes of Markdown.
+const maxSummary = 64 << 10
+
+func summaries(run *workflow.Run) (list []jobSummary) {
+	for _, j := range run.Jobs {
+		var b strings.Builder
+		for _, s := range j.Steps {
+			if s.Summary != "" {
+				b.WriteString(s.Summary + "\n")
+			}
+		}
+		if text := b.String(); text != "" {
+			cut := strings.ToValidUTF8(text[:min(len(text), maxSummary)], "")
+			list = append(list, jobSummary{j.Name, template.HTML(notebook.RenderMarkdown(cut)), len(text) > maxSummary})
+		}
+	}
+	return list
 }
 
 // jobTests are the test results that a job uploaded.

@@ -19,12 +19,12 @@ func (s *Service) workflowRoutes() []api.Route {
 	const run = "/workflows/runs/{run}"
 	return []api.Route{
 		{Method: "GET", Path: "/workflows", Permission: api.Read, Summary: "Page of the runs of workflows", Handler: api.Raw(s.workflows)},
-		{Method: "GET", Path: run, Permission: api.Read, Summary: "Page of a run of a workflow", Handler: api.Raw(s.workflowRun)},
-		{Method: "GET", Path: run + "/live", Permission: api.Read, Summary: "Changes of a workflow run's page, as server-sent events", Handler: api.Raw(s.liveWorkflow)},
+		{Method: "GET", Path: run, Permission: api.Own, Summary: "Page of a run of a workflow", Handler: api.Raw(s.workflowRun)},
+		{Method: "GET", Path: run + "/live", Permission: api.Own, Summary: "Changes of a workflow run's page, as server-sent events", Handler: api.Raw(s.liveWorkflow)},
 		{Method: "POST", Path: run + "/cancel", Permission: api.Write, Summary: "Cancel a run of a workflow, from its page", Handler: s.actWorkflow(s.cfg.Workflows.Cancel)},
 		{Method: "POST", Path: run + "/rerun", Permission: api.Write, Summary: "Run a workflow again, from its page", Handler: s.actWorkflow(func(ctx context.Context, id int64) error { return s.cfg.Workflows.Rerun(ctx, id, false) })},
 		{Method: "POST", Path: run + "/rerun-failed", Permission: api.Write, Summary: "Run the failed jobs of a workflow again, from its page", Handler: s.actWorkflow(func(ctx context.Context, id int64) error { return s.cfg.Workflows.Rerun(ctx, id, true) })},
-		{Method: "POST", Path: run + "/review", Permission: api.Write, Summary: "Approve or reject a deployment, from its page", Handler: api.Raw(s.reviewWorkflow)},
+		{Method: "POST", Path: run + "/review", Permission: api.SignedIn, Summary: "Approve or reject a deployment, from its page", Handler: api.Raw(s.reviewWorkflow)},
 	}
 }
 
@@ -55,10 +55,10 @@ func viewCI(state, conclusion string) stateView {
 // workflowView is a run as its page shows it.
 type workflowView struct {
 	*cicd.Shown
-	Jobs    []*ciJob
-	DAG     ciDAG
-	Reviews []cicd.Review // that it waits for
-	Tests   []jobTests
+	Jobs      []*ciJob
+	DAG       ciDAG
+	Tests     []jobTests
+	Summaries []jobSummary
 }
 
 // CanRerun: see the API.
@@ -80,16 +80,13 @@ func (s *Service) viewWorkflow(ctx context.Context, id int64) (*workflowView, er
 	if err != nil {
 		return nil, err
 	}
-	v := &workflowView{Shown: shown, DAG: layCI(shown), Jobs: s.ciJobs(shown.Run)}
-	for _, name := range shown.Undecided {
-		v.Reviews = append(v.Reviews, cicd.Review{Run: shown.Run, Environment: name})
-	}
+	v := &workflowView{Shown: shown, DAG: layCI(shown), Jobs: s.ciJobs(shown.Run), Summaries: summaries(shown.Run)}
 	v.Tests, err = s.testsOf(ctx, shown)
 	return v, err
 }
 
 func (s *Service) workflowSections(v *workflowView) ([]section, error) {
-	return s.sections("workflow", v, "workflow-head", "workflow-review", "workflow-dag", "workflow-tests", "workflow-jobs", "workflow-facts")
+	return s.sections("workflow", v, "workflow-head", "workflow-review", "workflow-dag", "workflow-tests", "workflow-summaries", "workflow-jobs", "workflow-facts")
 }
 
 func (s *Service) workflowRun(w http.ResponseWriter, r *http.Request) error {

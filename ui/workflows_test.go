@@ -4,11 +4,14 @@ package ui_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -71,6 +74,80 @@ func TestBrowserWorkflows(t *testing.T) {
 	w.night()
 	w.fits("dark-workflow")
 	w.clean()
+}
+
+// TestReviewer: a reviewer who is no admin finds on the home page what waits for
+// them, reads that run and no other, and approves it there.
+func TestReviewer(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("there is no git on the PATH")
+	}
+	w := enter(t, servertest.Start(t, nil))
+	for _, name := range []string{"ann@example.com", "bob@example.com"} {
+		w.call("POST", "/api/2.0/preview/scim/v2/Users", m{"userName": name}, nil)
+		w.call("POST", "/api/wherry/users/password", m{"user_name": name, "password": "correct horse"}, nil)
+	}
+	w.call("PUT", "/api/wherry/environments/prod", m{"name": "prod", "reviewers": []string{"ann@example.com"}}, nil)
+	w.call("POST", "/api/wherry/repos", m{"name": "app"}, nil)
+	pushWorkflows(t, w.Server)
+	waiting, other := "", ""
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); waiting == "" || other == ""; <-tick.C {
+		var list struct {
+			Runs []struct {
+				ID    int64  `json:"id"`
+				Name  string `json:"name"`
+				State string `json:"status"`
+			} `json:"runs"`
+		}
+		w.call("GET", "/api/wherry/ci/runs", nil, &list)
+		for _, r := range list.Runs {
+			switch {
+			case r.Name == "release" && r.State == "waiting":
+				waiting = fmt.Sprintf("/workflows/runs/%d", r.ID)
+			case r.Name == "windows":
+				other = fmt.Sprintf("/workflows/runs/%d", r.ID)
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing waits: %+v", list)
+		}
+	}
+	w.page(waiting, "ann@example.com may approve it") // who is an admin, and no reviewer
+	as := func(name string) {
+		w.http.Transport = nil
+		w.http.Transport = cookies{w.login(url.Values{"user": {name}, "password": {"correct horse"}}).Cookies()}
+	}
+	as("bob@example.com")
+	if body := w.page("/"); strings.Contains(body, waiting) {
+		t.Error("what waits for ann is on bob's page")
+	}
+	for _, path := range []string{waiting, waiting + "/live"} {
+		if res := w.send("GET", path, nil); res.StatusCode != http.StatusForbidden {
+			t.Errorf("bob reads %s: %s", path, res.Status)
+		}
+	}
+	decision := url.Values{"environment": {"prod"}, "decision": {"approved"}, "reason": {"read"}}
+	if res := w.send("POST", waiting+"/review", decision); res.StatusCode != http.StatusForbidden {
+		t.Errorf("bob approves: %s", res.Status)
+	}
+	as("ann@example.com")
+	w.page("/", waiting, "waits for an approval of prod", "Approve")
+	w.page(waiting, "Waits for an approval of", "Approve")
+	if res := w.send("GET", other, nil); res.StatusCode != http.StatusForbidden {
+		t.Errorf("ann reads %s: %s", other, res.Status)
+	}
+	if res := w.send("POST", waiting+"/cancel", url.Values{}); res.StatusCode != http.StatusForbidden {
+		t.Errorf("ann cancels: %s", res.Status)
+	}
+	if res := w.send("POST", waiting+"/review", decision); res.StatusCode != http.StatusSeeOther {
+		t.Fatalf("ann approves: %s", res.Status)
+	}
+	w.page(waiting, "Approved", "by ann@example.com", "read")
+	if body := w.page("/"); strings.Contains(body, waiting) {
+		t.Error("what was decided still waits")
+	}
 }
 
 // pushWorkflows pushes one commit with both workflows.

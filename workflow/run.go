@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -60,8 +61,10 @@ type Run struct {
 	StartedAt int64  `json:"started_at"`
 	EndedAt   int64  `json:"ended_at"`
 	Jobs      []*Job `json:"jobs"`
-	// ServerURL is where people reach us.
-	ServerURL string `json:"-"`
+	// ServerURL is where people reach us, RetentionDays how long artifacts are
+	// kept, 0 for GitHub's 90. Who loads a run sets them.
+	ServerURL     string `json:"-"`
+	RetentionDays int    `json:"-"`
 }
 
 // Job is one job of a run: of a job with a matrix, one of its combinations.
@@ -168,7 +171,7 @@ func (r *Run) github(job string) *model.GithubContext {
 		Event: event, Workflow: r.Name, RunAttempt: strconv.FormatInt(max(1, r.Attempt), 10), RunID: strconv.FormatInt(r.ID, 10),
 		RunNumber: strconv.FormatInt(r.Number, 10), Actor: r.Actor, Repository: r.Repository(), EventName: r.Event.Name,
 		Sha: r.Event.SHA, Ref: r.Event.Ref, RefName: r.Event.RefName(), RefType: refType, HeadRef: r.Event.HeadRef, BaseRef: r.Event.BaseRef,
-		Job: job, RepositoryOwner: r.Owner, RetentionDays: "90", ServerURL: r.ServerURL, APIURL: r.ServerURL + "/api/v3",
+		Job: job, RepositoryOwner: r.Owner, RetentionDays: strconv.Itoa(cmp.Or(r.RetentionDays, 90)), ServerURL: r.ServerURL, APIURL: r.ServerURL + "/api/v3",
 		GraphQLURL: r.ServerURL + "/api/graphql",
 	}
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/wherry-ml/wherry/workflow"
 )
 
+// maxSummary is how large the summary of a step may be, in bytes, as on GitHub.
+const maxSummary = 1 << 20
+
 // logger turns the engine's log into the steps' output and into events. It is a
 // formatter, because secrets are masked there and not in hooks; and it masks
 // for itself, for what it writes as events.
@@ -92,7 +95,12 @@ func (l *logger) Format(e *logrus.Entry) ([]byte, error) {
 	case e.Data["raw_output"] == true:
 		l.write(strings.TrimSuffix(e.Message, "\n"))
 	case command == "summary":
-		if s, ok := e.Data["content"].(string); ok && l.current(e) != nil {
+		s, ok := e.Data["content"].(string)
+		switch {
+		case !ok || l.current(e) == nil:
+		case len(s) > maxSummary:
+			l.write(fmt.Sprintf("##[error]the summary has %d KiB and is not kept: at most %d are", len(s)>>10, maxSummary>>10))
+		default:
 			l.current(e).Summary = l.mask(s)
 			l.step(l.current(e))
 		}

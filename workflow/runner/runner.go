@@ -41,6 +41,8 @@ type Spec struct {
 	Vars    map[string]string `json:"vars"`
 	// ServerURL is where the steps reach the forge, which is us.
 	ServerURL string `json:"server_url"`
+	// RetentionDays is how long the forge keeps artifacts.
+	RetentionDays int `json:"retention_days"`
 	// Env is for the steps beside what the run says, such as the addresses
 	// of the token service.
 	Env map[string]string `json:"env"`
@@ -110,7 +112,7 @@ func Main(canceled context.Context, in io.Reader, out, events io.Writer) int {
 	ctx, stop := context.WithCancel(context.WithoutCancel(canceled))
 	defer stop()
 	defer context.AfterFunc(canceled, func() { time.AfterFunc(Grace, stop) })()
-	s.Run.ServerURL = s.ServerURL
+	s.Run.ServerURL, s.Run.RetentionDays = s.ServerURL, s.RetentionDays
 	l := newLogger(canceled, out, events, &s)
 	l.event(Event{Type: "started"})
 	last := s.run(common.WithJobCancelContext(ctx, canceled), l)
