@@ -49,6 +49,18 @@ func (r *Run) evaluator(m *model.Workflow, key string, leg *Job) evaluator {
 	}, exprparser.Config{Run: &model.Run{Workflow: m, JobID: key}, Context: "job"})}
 }
 
+// evaluate is one expression. What the engine can not bear, such as a lone brace
+// in the text of format(), is an error of the expression: whoever pushes a
+// workflow must not end the server.
+func (e evaluator) evaluate(text string, check exprparser.DefaultStatusCheck) (v any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			v, err = nil, fmt.Errorf("can not be evaluated: %v", p)
+		}
+	}()
+	return e.interpreter.Evaluate(text, check)
+}
+
 // condition evaluates an if: of a job; without a status function it holds only
 // after success.
 func (e evaluator) condition(text string) (bool, error) {
@@ -61,7 +73,7 @@ func (e evaluator) condition(text string) (bool, error) {
 	if strings.TrimSpace(text) == "" {
 		text = "success()"
 	}
-	v, err := e.interpreter.Evaluate(text, exprparser.DefaultStatusCheckSuccess)
+	v, err := e.evaluate(text, exprparser.DefaultStatusCheckSuccess)
 	if err != nil {
 		return false, fmt.Errorf("if: %s: %w", text, err)
 	}
@@ -91,7 +103,7 @@ func (e evaluator) value(s string) (any, error) {
 		if end < 0 {
 			return nil, fmt.Errorf("%s: an expression does not end", s)
 		}
-		v, err := e.interpreter.Evaluate(strings.TrimSpace(after[:end]), exprparser.DefaultStatusCheckNone)
+		v, err := e.evaluate(strings.TrimSpace(after[:end]), exprparser.DefaultStatusCheckNone)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s, err)
 		}

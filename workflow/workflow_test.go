@@ -117,7 +117,7 @@ func TestParseNamesThePlace(t *testing.T) {
 	if len(problems) != 1 || problems[0].Line != 6 {
 		t.Errorf("%v", problems)
 	}
-	for _, text := range []string{"on: push\njobs: {a: {runs-on: ubuntu-latest, steps: [{rnu: x}]}}", "on: [push", "", "jobs: 3", "on: push\njobs:\n  a: {runs-on: ubuntu-latest, steps: [{run: '${{ nothing.at.all }}'}]}"} {
+	for _, text := range []string{"on: push\njobs: {a: {runs-on: ubuntu-latest, steps: [{rnu: x}]}}", "on: [push", "", "jobs: 3", "on: push\njobs:\n  a: {runs-on: ubuntu-latest, steps: [{run: '${{ nothing.at.all }}'}]}", "on: push\njobs:\n  a: {if: contains(1), runs-on: ubuntu-latest, steps: [{run: x}]}"} {
 		w, problems := workflow.Parse("x.yml", []byte(text))
 		if w != nil || len(problems) == 0 || problems[0].Line == 0 || problems[0].Path != "x.yml" {
 			t.Errorf("%q: %v", text, problems)

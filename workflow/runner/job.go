@@ -36,7 +36,7 @@ func (s *Spec) addSteps(m *model.Workflow, job *model.Job) {
 			continue
 		}
 		uses = uses || step.Uses != ""
-		nameStep(step)
+		step.Name = cmp.Or(step.Name, unnamed(step.Uses, step.Run))
 		if step.Run != "" {
 			step.Shell = s.shell(cmp.Or(step.Shell, job.Defaults.Run.Shell, m.Defaults.Run.Shell))
 		}
@@ -53,16 +53,10 @@ func (s *Spec) addSteps(m *model.Workflow, job *model.Job) {
 	job.Steps = append(job.Steps, end)
 }
 
-// nameStep calls a step without a name as GitHub does.
-func nameStep(step *model.Step) {
-	if step.Name != "" {
-		return
-	}
-	what := step.Uses
-	if what == "" {
-		what, _, _ = strings.Cut(strings.TrimSpace(step.Run), "\n")
-	}
-	step.Name = "Run " + what
+// unnamed is what GitHub calls a step without a name.
+func unnamed(uses, run string) string {
+	first, _, _ := strings.Cut(strings.TrimSpace(run), "\n")
+	return "Run " + cmp.Or(uses, first)
 }
 
 // shell is what runs a step's script; the templates are those of GitHub's

@@ -154,6 +154,9 @@ func (s *Spec) run(ctx context.Context, l *logger) Event {
 	if m != nil {
 		job = m.Jobs[s.Job.Key]
 	}
+	if job != nil && job.Uses != "" && err == nil && job.Result == "" {
+		job.Result = workflow.Success // the engine tells only of jobs that have steps, not of workflows that are called
+	}
 	if job == nil || job.Result == "" || err != nil && job.Result != workflow.Failure {
 		message := "the job did not run"
 		if err != nil {
@@ -188,6 +191,10 @@ const urlOutput = "wherry-environment-url"
 // prepare makes the job's folders, and the workflow with this one job to run.
 func (s *Spec) prepare() (*model.Workflow, error) {
 	for name, text := range s.Files {
+		var err error
+		if text, err = s.called(name, text); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
 		name = filepath.Join(s.source(), filepath.FromSlash(name))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, text, 0o644)); err != nil {
 			return nil, err
@@ -199,7 +206,7 @@ func (s *Spec) prepare() (*model.Workflow, error) {
 	if err := os.WriteFile(s.event(), s.payload(), 0o644); err != nil {
 		return nil, err
 	}
-	text, err := withStrategy(s.Text, s.Job.Key, s.Job.Strategy())
+	text, err := withContexts(s.Text, s.Job.Key, s.Job.Strategy())
 	if err != nil {
 		return nil, err
 	}

@@ -9,26 +9,31 @@ import (
 )
 
 // The engine knows two of the strategy context's four values, and takes them
-// from a matrix that is not the whole one here: the context is written into the
-// job's expressions.
+// from a matrix that is not the whole one here; of the runner context it knows
+// neither the name nor the environment. They are written into the job's
+// expressions.
 
-var strategyName = regexp.MustCompile(`'(?:[^']|'')*'|[\w.-]*strategy[\w.-]*`)
+var contextName = regexp.MustCompile(`'(?:[^']|'')*'|[\w.-]*(?:strategy|runner)[\w.-]*`)
 
-// withStrategy returns the workflow's text with the strategy context of one job
-// written out; as it is, if the job has no use for it.
-func withStrategy(text []byte, key string, context map[string]any) ([]byte, error) {
-	if !strings.Contains(string(text), "strategy") {
+// runnerContext is what the engine's lacks.
+var runnerContext = map[string]string{"runner.environment": "'self-hosted'", "runner.name": "'wherry'"}
+
+// withContexts returns the workflow's text with the strategy context of one job,
+// and what the engine's runner context lacks, written out; as it is, if the job
+// has no use for them.
+func withContexts(text []byte, key string, strategy map[string]any) ([]byte, error) {
+	if !contextName.Match(text) {
 		return text, nil
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil || len(doc.Content) == 0 {
 		return text, err
 	}
-	value, err := json.Marshal(context)
+	value, err := json.Marshal(strategy)
 	if err != nil {
 		return nil, err
 	}
-	w := &strategyWriter{value: "fromJSON('" + string(value) + "')"}
+	w := &contextWriter{strategy: "fromJSON('" + string(value) + "')"}
 	w.walk(child(child(doc.Content[0], "jobs"), key), false)
 	if !w.changed {
 		return text, nil
@@ -45,14 +50,15 @@ func child(n *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-type strategyWriter struct {
-	value   string
-	changed bool
+type contextWriter struct {
+	// strategy is that context as an expression, "" to leave it to the engine.
+	strategy string
+	changed  bool
 }
 
 // walk rewrites all strings below n; bare says that n is an expression without
 // its braces, as if: has them.
-func (w *strategyWriter) walk(n *yaml.Node, bare bool) {
+func (w *contextWriter) walk(n *yaml.Node, bare bool) {
 	switch {
 	case n == nil:
 	case n.Kind == yaml.AliasNode: // its anchor may be in another job
@@ -84,7 +90,7 @@ func inline(n *yaml.Node) *yaml.Node {
 	return &c
 }
 
-func (w *strategyWriter) text(s string, bare bool) string {
+func (w *contextWriter) text(s string, bare bool) string {
 	if bare && !strings.Contains(s, "${{") {
 		return w.expression(s)
 	}
@@ -106,12 +112,15 @@ func (w *strategyWriter) text(s string, bare bool) string {
 
 // expression puts the value in the place of the name, not where it is text or
 // the property of something else.
-func (w *strategyWriter) expression(s string) string {
-	return strategyName.ReplaceAllStringFunc(s, func(found string) string {
+func (w *contextWriter) expression(s string) string {
+	return contextName.ReplaceAllStringFunc(s, func(found string) string {
+		if value, ok := runnerContext[found]; ok {
+			return value
+		}
 		rest, ok := strings.CutPrefix(found, "strategy")
-		if !ok || rest != "" && rest[0] != '.' {
+		if !ok || w.strategy == "" || rest != "" && rest[0] != '.' {
 			return found
 		}
-		return w.value + rest
+		return w.strategy + rest
 	})
 }
