@@ -237,6 +237,14 @@ func (s *Service) store(ctx context.Context, r *cicd.Record, was map[int64]strin
 	if err != nil {
 		return err
 	}
+	digests := map[int64]string{} // before the transaction: a log may be long
+	for _, j := range r.Jobs {
+		if j.State == workflow.Completed && was[j.ID] != workflow.Completed {
+			if digests[j.ID], err = s.logDigest(j); err != nil {
+				return err
+			}
+		}
+	}
 	return s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error {
 		if err := cicd.Save(tx, r); err != nil {
 			return err
@@ -248,7 +256,7 @@ func (s *Service) store(ctx context.Context, r *cicd.Record, was map[int64]strin
 		}
 		for _, j := range r.Jobs {
 			if j.State == workflow.Completed && was[j.ID] != workflow.Completed {
-				if err := s.jobEnded(tx, r, j); err != nil {
+				if err := s.jobEnded(tx, r, j, digests[j.ID]); err != nil {
 					return err
 				}
 			}
@@ -265,16 +273,18 @@ func (s *Service) store(ctx context.Context, r *cicd.Record, was map[int64]strin
 	})
 }
 
-func (s *Service) jobEnded(tx *store.Tx, r *cicd.Record, j *workflow.Job) error {
-	digest := ""
-	if f, err := s.Log(j); err == nil && j.TaskRun != 0 {
-		h := sha256.New()
-		_, err = io.Copy(h, f)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return err
-		}
-		digest = hex.EncodeToString(h.Sum(nil))
+// logDigest is the SHA-256 of what a job wrote, "" where it wrote nothing.
+func (s *Service) logDigest(j *workflow.Job) (string, error) {
+	f, err := s.Log(j)
+	if err != nil || j.TaskRun == 0 {
+		return "", nil //nolint:nilerr // it never began
 	}
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, f.Close())
+}
+
+func (s *Service) jobEnded(tx *store.Tx, r *cicd.Record, j *workflow.Job, digest string) error {
 	steps := []map[string]any{}
 	for _, st := range j.Steps {
 		exit := 0

@@ -233,11 +233,7 @@ func (s *Service) Rerun(ctx context.Context, run int64, failed bool) error {
 		if err != nil || r.Conclusion == workflow.StartupFailure {
 			return wherry.Errorf(wherry.CodeInvalidState, "run %d could not start: push a workflow that can", r.ID)
 		}
-		keep := map[string]bool{}
-		for _, key := range w.Jobs() {
-			keep[key] = failed && r.Result(key) == workflow.Success && !slices.ContainsFunc(w.Needs(key), func(n string) bool { return !keep[n] })
-		}
-		r.Jobs = slices.DeleteFunc(r.Jobs, func(j *workflow.Job) bool { return !keep[j.Key] })
+		r.Jobs = slices.DeleteFunc(r.Jobs, func(j *workflow.Job) bool { return !failed || !r.Stands(w, j.Key) })
 		r.Attempt++
 		r.State, r.Conclusion, r.Message, r.Cancel, r.Settled, r.Actor = workflow.Queued, "", "", false, false, id.UserName
 		r.StartedAt, r.EndedAt, r.QueuedAt, r.HadTurn = 0, 0, time.Now().UnixMilli(), false
@@ -292,6 +288,9 @@ func (s *Service) dispatch(ctx context.Context, in *dispatchIn) (*Shown, error) 
 	files, list, err := s.runs(ctx, o)
 	if err != nil {
 		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, wherry.Errorf(wherry.CodeInvalidState, "%s can not be read at %.8s: it is too large", o.only, sha)
 	}
 	err = s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error { return s.insert(tx, o, files, list) })
 	if err != nil {
@@ -406,9 +405,8 @@ func (s *Service) schedules(ctx context.Context) error {
 		if c.NextFire > now.UnixMilli() {
 			break
 		}
-		if err := s.fire(ctx, c, now); err != nil {
-			return fmt.Errorf("schedule %s of %s: %w", c.Cron, c.Path, err)
-		}
+		part := fmt.Sprintf("schedule %s of %s in %d", c.Cron, c.Path, c.RepoID)
+		s.attempt(ctx, part, func() error { return s.fire(ctx, c, now) }, func(error) error { return s.skip(ctx, c, now) })
 	}
 	return nil
 }

@@ -61,6 +61,8 @@ type Service struct {
 	mu     sync.Mutex
 	parsed map[string]*workflow.Workflow // by digest of the files and path
 
+	failures map[string]int // tries of a part of a pass that went wrong, by its name
+
 	storing  sync.Mutex
 	arriving map[string]int // uploads by digest whose rows are not written yet
 }
@@ -72,7 +74,7 @@ const botName = "github-actions[bot]"
 // New returns the service; Start makes it ready.
 func New(cfg Config) *Service {
 	cfg.Retention = cfg.Retention.orDefaults()
-	return &Service{cfg: cfg, parsed: map[string]*workflow.Workflow{}, arriving: map[string]int{}}
+	return &Service{cfg: cfg, parsed: map[string]*workflow.Workflow{}, failures: map[string]int{}, arriving: map[string]int{}}
 }
 
 // Start finds or makes the principal that jobs run as.
@@ -112,11 +114,8 @@ func (s *Service) Run(ctx context.Context) error {
 	clock := time.NewTicker(tick)
 	defer clock.Stop()
 	for {
-		if err := s.pass(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("workflows: %w", err)
+		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
+			slog.Error("workflows", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -135,9 +134,7 @@ func (s *Service) pass(ctx context.Context) error {
 		return err
 	}
 	for _, t := range triggers {
-		if err := s.handle(ctx, t); err != nil {
-			return fmt.Errorf("trigger %d: %w", t.ID, err)
-		}
+		s.attempt(ctx, fmt.Sprintf("trigger %d", t.ID), func() error { return s.handle(ctx, t) }, func(why error) error { return s.leave(ctx, t, why) })
 	}
 	if err := s.schedules(ctx); err != nil {
 		return err
@@ -147,14 +144,7 @@ func (s *Service) pass(ctx context.Context) error {
 		return err
 	}
 	for _, r := range open {
-		err := s.step(ctx, r, open)
-		if wherry.CodeOf(err) == wherry.CodeAborted { // somebody cancelled or approved: the next pass sees it
-			slog.Debug("workflow run changed meanwhile", "run", r.ID)
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("run %d: %w", r.ID, err)
-		}
+		s.attempt(ctx, fmt.Sprintf("run %d", r.ID), func() error { return s.step(ctx, r, open) }, func(why error) error { return s.giveUp(ctx, r, why) })
 	}
 	return nil
 }

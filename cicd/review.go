@@ -3,6 +3,7 @@ package cicd
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
@@ -84,12 +85,11 @@ func (s *Service) undecided(ctx context.Context, r *cicd.Record) (list []Review,
 		} else if decided {
 			continue
 		}
-		id := wherry.IdentityFrom(ctx)
-		may, err := s.reviews(ctx, id, e)
-		if err != nil {
+		err = s.mayDecide(ctx, r, e, wherry.IdentityFrom(ctx))
+		if err != nil && wherry.CodeOf(err) != wherry.CodePermissionDenied {
 			return nil, err
 		}
-		list = append(list, Review{Run: r.Run, Environment: j.Environment, Reviewers: e.Reviewers, May: may && !(e.PreventSelfReview && id.UserName == r.Actor)})
+		list = append(list, Review{Run: r.Run, Environment: j.Environment, Reviewers: e.Reviewers, May: err == nil})
 	}
 	return list, nil
 }
@@ -168,6 +168,9 @@ func (s *Service) Decisions(ctx context.Context, ws int64, environment string, l
 // Decide stores what a reviewer says of the environment that a run waits for.
 func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decision, reason string) (a cicd.Approval, err error) {
 	id := wherry.IdentityFrom(ctx)
+	if id.RunID != 0 { // what is reviewed must not approve itself
+		return a, wherry.Errorf(wherry.CodePermissionDenied, "a task of a run decides nothing: %s has to do it", id.UserName)
+	}
 	e, err := s.cfg.Environments.Get(ctx, environment)
 	if err != nil {
 		return a, err
@@ -178,15 +181,9 @@ func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decis
 		return a, wherry.Errorf(wherry.CodeInvalidState, "run %d does not wait for %s", r.ID, environment)
 	case len(e.Reviewers) == 0:
 		return a, wherry.Errorf(wherry.CodeInvalidState, "%s has no reviewers: nothing waits for an approval of it", e.Name)
-	case e.PreventSelfReview && id.UserName == r.Actor:
-		return a, wherry.Errorf(wherry.CodePermissionDenied, "%s started run %d, and %s wants another reviewer", id.UserName, r.ID, e.Name)
 	}
-	may, err := s.reviews(ctx, id, e)
-	if err != nil {
+	if err := s.mayDecide(ctx, r, e, id); err != nil {
 		return a, err
-	}
-	if !may {
-		return a, wherry.Errorf(wherry.CodePermissionDenied, "%s is no reviewer of %s: %v are", id.UserName, e.Name, e.Reviewers)
 	}
 	a = cicd.Approval{RunID: r.ID, Attempt: r.Attempt, Environment: e.Name, Decision: decision, By: id.UserName, Reason: reason}
 	return a, s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error {
@@ -208,6 +205,47 @@ func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decis
 		}
 		return s.emit(tx, r, wherry.EventCIApproval, a.By, map[string]any{"environment": e.Name, "jobs": jobs, "decision": decision, "by": a.By, "reason": reason})
 	})
+}
+
+// mayDecide refuses who is no reviewer, and who started the run where that is
+// prevented.
+func (s *Service) mayDecide(ctx context.Context, r *cicd.Record, e wherry.Environment, id wherry.Identity) error {
+	may, err := s.reviews(ctx, id, e)
+	if err != nil {
+		return err
+	}
+	if !may {
+		return wherry.Errorf(wherry.CodePermissionDenied, "%s is no reviewer of %s: %v are", id.UserName, e.Name, e.Reviewers)
+	}
+	if !e.PreventSelfReview {
+		return nil
+	}
+	began, err := s.began(ctx, r, id)
+	if err == nil && began {
+		err = wherry.Errorf(wherry.CodePermissionDenied, "%s started run %d, and %s wants another reviewer", id.UserName, r.ID, e.Name)
+	}
+	return err
+}
+
+// began tells whether somebody started a run: by name, or, where a forge did so
+// for one whom we do not know, as the author of the commit.
+func (s *Service) began(ctx context.Context, r *cicd.Record, id wherry.Identity) (bool, error) {
+	if r.Actor == id.UserName {
+		return true, nil
+	}
+	err := s.cfg.Store.DB().Read(ctx, func(tx *store.Tx) error {
+		_, err := auth.PrincipalByName(tx, r.Actor)
+		return err
+	})
+	if wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+		return false, err
+	}
+	repo, err := s.cfg.Git.RepoByID(ctx, r.RepoID)
+	if err != nil {
+		return false, err
+	}
+	c, err := s.cfg.Hosting.Commit(ctx, repo, r.Event.SHA)
+	return err == nil && strings.EqualFold(c.Email, id.UserName), err
 }
 
 // reviews tells whether somebody is among the reviewers, by name, id or group.

@@ -125,6 +125,18 @@ func (s *Service) fire(ctx context.Context, c cicd.Schedule, now time.Time) erro
 	})
 }
 
+// skip moves a schedule on that can not start its run.
+func (s *Service) skip(ctx context.Context, c cicd.Schedule, now time.Time) error {
+	next, err := nextFire(c.Cron, now)
+	if err != nil {
+		return err
+	}
+	return s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error {
+		_, err := cicd.Fired(tx, c, next.UnixMilli())
+		return err
+	})
+}
+
 func ofPath(list []*cicd.Record, path string) (of []*cicd.Record) {
 	for _, r := range list {
 		if r.Path == path {

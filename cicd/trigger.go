@@ -147,24 +147,38 @@ func (s *Service) runs(ctx context.Context, o occasion) (files workflow.Files, l
 		if o.only != "" && o.only != name {
 			continue
 		}
-		w, problems := workflow.Parse(name, files[name])
 		r := s.record(o, name)
-		switch {
-		case w == nil && (o.event.Name == "push" || o.only != ""):
-			r.refuse(problems)
-		case w == nil || o.only == "" && !w.Triggered(o.event):
-			continue
-		default:
-			if problems, _ = w.Check(files, s.cfg.Tools().Machine()); len(problems) > 0 {
-				r.Name = w.Name
-				r.refuse(problems)
-			} else if err := w.Open(r.Run); err != nil {
-				r.refuse([]workflow.Problem{{Path: name, Line: 1, Column: 1, Message: err.Error()}})
-			}
+		started := false
+		err := guarded(func() error { started = s.open(o, files, r); return nil })
+		if err != nil {
+			r.refuse([]workflow.Problem{{Path: name, Line: 1, Column: 1, Message: err.Error()}})
 		}
-		list = append(list, r.Record)
+		if started || err != nil {
+			list = append(list, r.Record)
+		}
 	}
 	return files, list, nil
+}
+
+// open makes a run of its file, if the occasion starts it; the file's mistakes
+// make it one that could not start.
+func (s *Service) open(o occasion, files workflow.Files, r newRun) (started bool) {
+	name := r.Path
+	w, problems := workflow.Parse(name, files[name])
+	switch {
+	case w == nil && (o.event.Name == "push" || o.only != ""):
+		r.refuse(problems)
+	case w == nil || o.only == "" && !w.Triggered(o.event):
+		return false
+	default:
+		if problems, _ = w.Check(files, s.cfg.Tools().Machine()); len(problems) > 0 {
+			r.Name = w.Name
+			r.refuse(problems)
+		} else if err := w.Open(r.Run); err != nil {
+			r.refuse([]workflow.Problem{{Path: name, Line: 1, Column: 1, Message: err.Error()}})
+		}
+	}
+	return true
 }
 
 // newRun is a run that is not stored yet.
@@ -223,7 +237,7 @@ func (s *Service) origin(r git.Repo) string {
 
 // tell sets the commit's status, and writes to the author when a run fails.
 func (s *Service) tell(tx *store.Tx, repo git.Repo, r *cicd.Record, email string) error {
-	st := git.Status{SHA: r.StatusSHA, Context: r.Name, State: git.StatePending, Description: "queued", Path: Page(r.ID), Actor: botName}
+	st := git.Status{SHA: r.StatusSHA, Context: clip(r.Name, maxContext), State: git.StatePending, Description: "queued", Path: Page(r.ID), Actor: botName}
 	switch {
 	case r.State == workflow.Running:
 		st.Description = "in progress"
@@ -237,9 +251,7 @@ func (s *Service) tell(tx *store.Tx, repo git.Repo, r *cicd.Record, email string
 	default:
 		st.State, st.Description = git.StateError, r.Conclusion
 	}
-	if len(st.Description) > 140 {
-		st.Description = st.Description[:137] + "…"
-	}
+	st.Description = clip(st.Description, maxDescription)
 	if len(st.SHA) == 40 {
 		if err := git.SetStatus(tx, repo, st); err != nil {
 			return err

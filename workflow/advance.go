@@ -2,12 +2,16 @@ package workflow
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/nektos/act/pkg/model"
 	"github.com/rhysd/actionlint"
+	"gopkg.in/yaml.v3"
 )
 
 // Advance brings a run as far as it goes without anybody's work: jobs whose
@@ -17,7 +21,14 @@ import (
 // knows, and moves to Queued; a Queued one is for the caller to start, within
 // max-parallel, which Advance keeps by leaving the others without a place in
 // Startable. now is in milliseconds.
-func (r *Run) Advance(w *Workflow, now int64) error {
+//
+// What the engine can not bear in a file is an error, not a panic.
+func (r *Run) Advance(w *Workflow, now int64) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the workflow can not be run: %v", p)
+		}
+	}()
 	if r.State == Completed {
 		return nil
 	}
@@ -106,6 +117,12 @@ func (r *Run) Result(key string) string {
 	return result
 }
 
+// Stands tells whether a job and all that it needs have succeeded: a run of what
+// failed keeps it.
+func (r *Run) Stands(w *Workflow, key string) bool {
+	return r.Result(key) == Success && !slices.ContainsFunc(w.Needs(key), func(need string) bool { return !r.Stands(w, need) })
+}
+
 func rank(conclusion string) int {
 	return slices.Index([]string{Skipped, Success, Cancelled, Failure}, conclusion)
 }
@@ -171,7 +188,11 @@ func (r *Run) expand(w *Workflow, m *model.Workflow, key string, now int64) {
 		if len(combination) > 0 {
 			leg.Matrix = combination
 		}
-		if err := r.describe(w, m, leg); err != nil {
+		err := r.describe(w, m, leg)
+		if err == nil {
+			err = leg.storable()
+		}
+		if err != nil {
 			leg.end(Failure, err.Error(), now)
 		} else if leg.Environment != "" || leg.Group != "" {
 			leg.State = Waiting
@@ -187,10 +208,21 @@ func survives(condition string) bool {
 	return strings.Contains(condition, "always(") || strings.Contains(condition, "cancelled(")
 }
 
-// maxLegs of a matrix, as on GitHub.
-const maxLegs = 256
+// maxLegs of a matrix, as on GitHub, and maxProduct of its lists before exclude
+// takes some away.
+const (
+	maxLegs    = 256
+	maxProduct = 1 << 14
+)
+
+// bearable has the engine panic at a matrix that it can not read: its own way is
+// to end the process.
+var bearable = sync.OnceFunc(func() {
+	model.OnDecodeNodeError = func(_ yaml.Node, out any, err error) { panic(fmt.Sprintf("%v (wanted: %T)", err, out)) }
+})
 
 func matrix(ev evaluator, job *model.Job) (legs []map[string]any, err error) {
+	bearable()
 	defer func() { // a matrix of another shape makes the engine panic
 		if p := recover(); p != nil {
 			err = fmt.Errorf("strategy.matrix is not valid: %v", p)
@@ -201,6 +233,9 @@ func matrix(ev evaluator, job *model.Job) (legs []map[string]any, err error) {
 			return nil, fmt.Errorf("strategy.matrix: %w", err)
 		}
 	}
+	if n := product(job); n > maxProduct {
+		return nil, fmt.Errorf("strategy.matrix has more than %d combinations, and at most %d are run", maxProduct, maxLegs)
+	}
 	legs, err = job.GetMatrixes()
 	switch {
 	case err != nil:
@@ -210,6 +245,39 @@ func matrix(ev evaluator, job *model.Job) (legs []map[string]any, err error) {
 	}
 	inOrder(legs, job)
 	return legs, nil
+}
+
+// product is how many combinations the lists of a matrix have, at most one more
+// than maxProduct.
+func product(job *model.Job) int {
+	n := 1
+	if job.Strategy == nil || job.Strategy.RawMatrix.Kind != yaml.MappingNode {
+		return n
+	}
+	content := job.Strategy.RawMatrix.Content
+	for i := 1; i < len(content); i += 2 {
+		if key := content[i-1].Value; key == "include" || key == "exclude" || content[i].Kind != yaml.SequenceNode {
+			continue
+		}
+		if n *= max(1, len(content[i].Content)); n > maxProduct {
+			return maxProduct + 1
+		}
+	}
+	return n
+}
+
+// storable refuses what a run can not hold: JSON has no such values. The job
+// then holds none of them.
+func (j *Job) storable() (err error) {
+	if j.TimeoutMinutes < 0 || math.IsNaN(j.TimeoutMinutes) || math.IsInf(j.TimeoutMinutes, 0) {
+		err = fmt.Errorf("timeout-minutes: %v is no number of minutes", j.TimeoutMinutes)
+		j.TimeoutMinutes = 0
+	}
+	if _, merr := json.Marshal(j.Matrix); merr != nil {
+		err = fmt.Errorf("strategy.matrix has a value that can not be kept: %w", merr)
+		j.Matrix = nil
+	}
+	return err
 }
 
 // suffix is what a matrix adds to a job's name.

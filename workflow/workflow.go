@@ -16,6 +16,7 @@ import (
 
 	"github.com/nektos/act/pkg/model"
 	"github.com/rhysd/actionlint"
+	"gopkg.in/yaml.v3"
 
 	"github.com/wherry-ml/wherry"
 )
@@ -67,6 +68,9 @@ func (f Files) Paths() (paths []string) {
 // Parse reads one workflow file. A file with mistakes gives problems and nil:
 // the other files of the folder are read for themselves.
 func Parse(name string, text []byte) (*Workflow, []Problem) {
+	if p := tooLarge(name, text); p != nil {
+		return nil, []Problem{*p}
+	}
 	ast, errs := actionlint.Parse(text)
 	if len(errs) > 0 {
 		return nil, problems(name, errs)
@@ -75,13 +79,53 @@ func Parse(name string, text []byte) (*Workflow, []Problem) {
 	if ast.Name != nil && ast.Name.Value != "" {
 		w.Name = ast.Name.Value
 	}
-	if _, err := w.model(); err != nil {
+	m, err := w.model()
+	if err != nil {
 		if found, _ := w.lint(); len(found) > 0 { // says it better
 			return nil, found
 		}
 		return nil, []Problem{place(name, err.Error())}
 	}
+	for key, job := range ast.Jobs {
+		if m.Jobs[job.ID.Value] == nil {
+			return nil, []Problem{{Path: name, Line: job.Pos.Line, Column: job.Pos.Col, Message: fmt.Sprintf("a job can not be called %s", key)}}
+		}
+	}
 	return w, nil
+}
+
+// maxNodes of a file, those that its aliases repeat counted each time.
+const maxNodes = 50_000
+
+// tooLarge counts what a file comes to before anything makes it: aliases of
+// aliases grow without bound.
+func tooLarge(name string, text []byte) *Problem {
+	var root yaml.Node
+	if yaml.Unmarshal(text, &root) != nil {
+		return nil // what is wrong the parser says
+	}
+	counted := map[*yaml.Node]int{}
+	var count func(n *yaml.Node) int
+	count = func(n *yaml.Node) int {
+		total, known := counted[n]
+		if known {
+			return total
+		}
+		counted[n] = maxNodes // a node that holds itself
+		total = 1
+		if n.Alias != nil {
+			total += count(n.Alias)
+		}
+		for _, child := range n.Content {
+			total = min(total+count(child), maxNodes)
+		}
+		counted[n] = total
+		return total
+	}
+	if count(&root) < maxNodes {
+		return nil
+	}
+	return &Problem{Path: name, Line: 1, Column: 1, Message: fmt.Sprintf("the file is too large: more than %d values, with those that aliases repeat", maxNodes)}
 }
 
 var schemaLine = regexp.MustCompile(`Line: (\d+) Column (\d+): (.*)`)

@@ -208,6 +208,9 @@ func (s *Service) tidy(ctx context.Context) error {
 	}
 }
 
+// retry is when a pass that went wrong is made again.
+const retry = 10 * time.Second
+
 // loop makes passes whenever the store tells of a change, and when the last pass
 // asked for.
 func (s *Service) loop(ctx context.Context, pass func(context.Context) (time.Duration, error)) error {
@@ -215,8 +218,9 @@ func (s *Service) loop(ctx context.Context, pass func(context.Context) (time.Dur
 	defer stop()
 	for {
 		wait, err := pass(ctx)
-		if err != nil {
-			return ended(ctx, err)
+		if err != nil && ctx.Err() == nil {
+			slog.Error("repositories", "err", err)
+			wait = retry
 		}
 		if wait == 0 {
 			wait = time.Hour // nothing waits

@@ -1,41 +1,89 @@
 package git
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/wherry-ml/wherry/store/git"
 )
 
-// maxFile bounds one file that Files returns, and maxReads how many there are.
+// Bounds of what Files returns: of one file and of all, in bytes, and of how many
+// there are.
 const (
 	maxFile  = 1 << 20
-	maxReads = 500
+	maxFiles = 8 << 20
+	maxReads = 2000
 )
 
 // Files returns the files below a folder of a commit, by their path in the
-// repository; links and what is too large are left out.
+// repository; links and what is too large are left out. Where there are more
+// than the bounds allow, YAML comes first: it is what starts workflows.
 func (s *Service) Files(ctx context.Context, r git.Repo, sha, folder string) (map[string][]byte, error) {
 	list, err := s.output(ctx, s.dir(r), "ls-tree", "-r", "-z", "--long", "--full-tree", sha, folder+"/")
 	if err != nil {
 		return nil, err
 	}
-	files := map[string][]byte{}
+	var blobs []blob
 	for entry := range strings.SplitSeq(list, "\x00") {
 		about, name, ok := strings.Cut(entry, "\t")
 		fields := strings.Fields(about) // mode, type, id, size
-		if !ok || len(fields) != 4 || fields[1] != "blob" || fields[0] == "120000" || len(fields[3]) > len("1048576") || path.Clean(name) != name || len(files) >= maxReads {
+		if !ok || len(fields) != 4 || fields[1] != "blob" || fields[0] == "120000" || path.Clean(name) != name {
 			continue
 		}
-		text, err := s.output(ctx, s.dir(r), "cat-file", "blob", fields[2])
-		if err != nil {
-			return nil, err
+		if size, err := strconv.Atoi(fields[3]); err == nil && size <= maxFile {
+			blobs = append(blobs, blob{name, fields[2], size})
 		}
-		if len(text) <= maxFile {
-			files[name] = []byte(text)
+	}
+	slices.SortStableFunc(blobs, func(a, b blob) int { return cmp.Compare(a.rank(), b.rank()) })
+	left := maxFiles
+	blobs = slices.DeleteFunc(blobs, func(b blob) bool {
+		if left < b.size {
+			return true
 		}
+		left -= b.size
+		return false
+	})
+	return s.read(ctx, r, blobs[:min(len(blobs), maxReads)])
+}
+
+// blob is a file of a commit.
+type blob struct {
+	name, id string
+	size     int
+}
+
+// rank is 0 for what comes first.
+func (b blob) rank() int {
+	if ext := path.Ext(b.name); ext == ".yml" || ext == ".yaml" {
+		return 0
+	}
+	return 1
+}
+
+// read reads files, all by one process of git.
+func (s *Service) read(ctx context.Context, r git.Repo, blobs []blob) (map[string][]byte, error) {
+	var ids strings.Builder
+	for _, b := range blobs {
+		ids.WriteString(b.id + "\n")
+	}
+	c := s.command(ctx, s.dir(r), "cat-file", "--batch")
+	c.Stdin = strings.NewReader(ids.String())
+	out, err := run(c)
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[string][]byte, len(blobs))
+	for _, b := range blobs { // ID SP type SP size LF content LF
+		_, rest, ok := strings.Cut(out, "\n")
+		if !ok || len(rest) <= b.size {
+			return nil, fmt.Errorf("git cat-file ended before %s", b.name)
+		}
+		files[b.name], out = []byte(rest[:b.size]), rest[b.size+1:]
 	}
 	return files, nil
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/wherry-ml/wherry/workflow"
 )
 
-// maxSummary is how large the summary of a step may be, in bytes, as on GitHub.
-const maxSummary = 1 << 20
+// maxSummaries is how much the summaries of a job's steps may come to, in bytes.
+const maxSummaries = 1 << 20
 
 // logger turns the engine's log into the steps' output and into events. It is a
 // formatter, because secrets are masked there and not in hooks; and it masks
@@ -28,10 +28,12 @@ type logger struct {
 	events io.Writer
 	masks  []string
 	offset int64
-	steps  []*workflow.Step
-	open   map[string]*workflow.Step // by stage and id
-	failed string                    // the first step that failed, and the job with it
-	goesOn bool                      // the step that is about to end has continue-on-error
+	// summaries is how much the summaries of the steps have come to, in bytes.
+	summaries int
+	steps     []*workflow.Step
+	open      map[string]*workflow.Step // by stage and id
+	failed    string                    // the first step that failed, and the job with it
+	goesOn    bool                      // the step that is about to end has continue-on-error
 	// pending began, and has not shown itself: the engine prepares and tidies up
 	// each action, and mostly does nothing.
 	pending *workflow.Step
@@ -98,9 +100,10 @@ func (l *logger) Format(e *logrus.Entry) ([]byte, error) {
 		s, ok := e.Data["content"].(string)
 		switch {
 		case !ok || l.current(e) == nil:
-		case len(s) > maxSummary:
-			l.write(fmt.Sprintf("##[error]the summary has %d KiB and is not kept: at most %d are", len(s)>>10, maxSummary>>10))
+		case l.summaries+len(s) > maxSummaries:
+			l.write(fmt.Sprintf("##[error]the summary has %d KiB and is not kept: those of a job come to at most %d", len(s)>>10, maxSummaries>>10))
 		default:
+			l.summaries += len(s)
 			l.current(e).Summary = l.mask(s)
 			l.step(l.current(e))
 		}

@@ -169,7 +169,9 @@ func (s *Spec) run(ctx context.Context, l *logger) Event {
 	if job.Result == workflow.Failure {
 		end.Message = l.failed
 	}
+	size := 0
 	for name, value := range job.Outputs {
+		size += len(name) + len(value)
 		switch {
 		case l.mask(value) != value && name == urlOutput:
 			l.line("Warning: the environment's url holds a secret and is left out")
@@ -181,8 +183,16 @@ func (s *Spec) run(ctx context.Context, l *logger) Event {
 			end.Outputs[name] = value
 		}
 	}
+	if size > maxOutputs {
+		message := fmt.Sprintf("the outputs of the job have %d KiB, and at most %d are kept", size>>10, maxOutputs>>10)
+		l.line("Error: " + message)
+		return Event{Conclusion: workflow.Failure, Message: message}
+	}
 	return end
 }
+
+// maxOutputs is how much the outputs of a job may come to, in bytes, as on GitHub.
+const maxOutputs = 1 << 20
 
 // urlOutput carries environment.url, which may use the outputs of steps, out of
 // the engine.
