@@ -1,12 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -15,9 +14,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/wherry-ml/wherry/client"
+	"github.com/wherry-ml/wherry/client/signin"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
@@ -38,12 +37,34 @@ type ciRun struct {
 }
 
 // ciOptions are the flags of the commands that ask a server.
-type ciOptions struct{ state, output string }
+type ciOptions struct{ state, host, output string }
 
 func (o *ciOptions) add(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVar(&o.state, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
+	c.Flags().StringVar(&o.host, "host", "", "address of a server, for who is not its admin: DATABRICKS_TOKEN, or what else the databricks command signs in with, says who you are")
 	c.Flags().StringVarP(&o.output, "output", "o", "text", "text or json")
 	return c
+}
+
+// connect returns a client of the server that is meant: as the admin of a state
+// directory, or as who the environment says at an address.
+func (o *ciOptions) connect(c *cobra.Command) (*client.Client, error) {
+	if o.host == "" {
+		return localServer(c, o.state)
+	}
+	if o.state != "" {
+		return nil, &ExitError{Code: 2, Message: "give --host or --state, not both"}
+	}
+	cfg, err := signin.Find(signin.Options{HTTP: &http.Client{Timeout: time.Minute}, Getenv: func(name string) string {
+		if name == "DATABRICKS_HOST" {
+			return o.host
+		}
+		return os.Getenv(name)
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return cfg.Client(c.Context())
 }
 
 func ciServerCommands() []*cobra.Command {
@@ -60,7 +81,7 @@ func ciListCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List the runs of workflows", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			server, err := localServer(c, o.state)
+			server, err := o.connect(c)
 			if err != nil {
 				return err
 			}
@@ -112,7 +133,7 @@ func (o *ciOptions) run(c *cobra.Command, arg string) (*client.Client, *ciRun, e
 	if err != nil {
 		return nil, nil, &ExitError{Code: 2, Message: fmt.Sprintf("%q is no number of a run: `wherry ci list` shows them", arg)}
 	}
-	server, err := localServer(c, o.state)
+	server, err := o.connect(c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -190,18 +211,24 @@ func ciWatchCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if r, err = watchRun(c.Context(), server, r.ID, o.progress(c.OutOrStdout())); err != nil {
-				return err
-			}
-			if o.output == "json" {
-				err = printJSON(c.OutOrStdout(), r)
-			}
-			if err == nil && r.Conclusion != workflow.Success {
-				err = &ExitError{Code: 1}
-			}
-			return err
+			return o.watch(c, server, r.ID)
 		},
 	})
+}
+
+// watch follows a run to its end; what comes of it is as the run ended.
+func (o *ciOptions) watch(c *cobra.Command, server *client.Client, id int64) error {
+	r, err := watchRun(c.Context(), server, id, o.progress(c.OutOrStdout()))
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		err = printJSON(c.OutOrStdout(), r)
+	}
+	if err == nil && r.Conclusion != workflow.Success {
+		err = &ExitError{Code: 1}
+	}
+	return err
 }
 
 // progress says what changes in a run, a line each.
@@ -356,7 +383,7 @@ func ciDispatchCommand() *cobra.Command {
 		Use: "dispatch WORKFLOW", Short: "Start a workflow that has on: workflow_dispatch", Args: cobra.ExactArgs(1),
 		Example: "  wherry ci dispatch cd-deploy-infra --repo my-project --input environment=prod",
 		RunE: func(c *cobra.Command, args []string) error {
-			server, err := localServer(c, o.state)
+			server, err := o.connect(c)
 			if err != nil {
 				return err
 			}
@@ -373,10 +400,7 @@ func ciDispatchCommand() *cobra.Command {
 				return err
 			}
 			if watch {
-				if r, err = watchRun(c.Context(), server, r.ID, o.progress(c.OutOrStdout())); err == nil && r.Conclusion != workflow.Success {
-					err = &ExitError{Code: 1}
-				}
-				return err
+				return o.watch(c, server, r.ID)
 			}
 			return o.print(c.OutOrStdout(), server.URL, r)
 		},
@@ -387,100 +411,4 @@ func ciDispatchCommand() *cobra.Command {
 	c.Flags().BoolVar(&watch, "watch", false, "follow the run to its end")
 	_ = c.MarkFlagRequired("repo")
 	return o.add(c)
-}
-
-// ciValueCommand is `wherry ci secret` or `wherry ci var`.
-func ciValueCommand(word string, secret bool) *cobra.Command {
-	what := map[bool]string{true: "secret", false: "variable"}[secret]
-	c := &cobra.Command{Use: word, Short: fmt.Sprintf("The %ss of workflows, of a repository or an environment", what)}
-	var repo, environment string
-	body := func(name, value string) map[string]any {
-		return map[string]any{"repo": repo, "environment": environment, "name": name, "value": value, "secret": secret}
-	}
-	o := &ciOptions{}
-	set := o.add(&cobra.Command{
-		Use: "set NAME [VALUE]", Short: "Set a " + what + "; without VALUE it is read from standard input", Args: cobra.RangeArgs(1, 2),
-		RunE: func(c *cobra.Command, args []string) error {
-			server, err := localServer(c, o.state)
-			if err != nil {
-				return err
-			}
-			value, err := valueOf(c, args)
-			if err != nil {
-				return err
-			}
-			return server.Do(c.Context(), "PUT", "/api/wherry/ci/values", body(args[0], value), nil)
-		},
-	})
-	remove := o.add(&cobra.Command{
-		Use: "delete NAME", Short: "Delete a " + what, Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			server, err := localServer(c, o.state)
-			if err != nil {
-				return err
-			}
-			return server.Do(c.Context(), "DELETE", "/api/wherry/ci/values", body(args[0], ""), nil)
-		},
-	})
-	list := o.add(&cobra.Command{
-		Use: "list", Short: "List the " + what + "s", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return listValues(c, o, repo, environment, secret) },
-	})
-	for _, sub := range []*cobra.Command{set, remove, list} {
-		sub.Flags().StringVar(&repo, "repo", "", "of this repository")
-		sub.Flags().StringVar(&environment, "env", "", "of this environment")
-	}
-	c.AddCommand(set, remove, list)
-	return c
-}
-
-// valueOf is the second argument, or what comes on standard input; from a
-// terminal nothing is shown.
-func valueOf(c *cobra.Command, args []string) (string, error) {
-	if len(args) == 2 {
-		return args[1], nil
-	}
-	if f, ok := c.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprintf(c.ErrOrStderr(), "%s: ", args[0])
-		b, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(c.ErrOrStderr())
-		return string(b), err
-	}
-	b, err := io.ReadAll(c.InOrStdin())
-	return string(bytes.TrimSuffix(b, []byte("\n"))), err
-}
-
-func listValues(c *cobra.Command, o *ciOptions, repo, environment string, secret bool) error {
-	server, err := localServer(c, o.state)
-	if err != nil {
-		return err
-	}
-	var list struct {
-		Values []struct {
-			Scope     string `json:"scope"`
-			Name      string `json:"name"`
-			Secret    bool   `json:"secret"`
-			Value     string `json:"value,omitempty"`
-			UpdatedBy string `json:"updated_by"`
-		} `json:"values"`
-	}
-	query := url.Values{"repo": {repo}, "environment": {environment}}
-	if err := server.Do(c.Context(), "GET", "/api/wherry/ci/values?"+query.Encode(), nil, &list); err != nil {
-		return err
-	}
-	kept := list.Values[:0]
-	for _, v := range list.Values {
-		if v.Secret == secret {
-			kept = append(kept, v)
-		}
-	}
-	list.Values = kept
-	if o.output == "json" {
-		return json.NewEncoder(c.OutOrStdout()).Encode(list)
-	}
-	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
-	for _, v := range list.Values {
-		fmt.Fprintf(w, "%s\t%s\t%s\tby %s\n", v.Scope, v.Name, v.Value, v.UpdatedBy)
-	}
-	return w.Flush()
 }

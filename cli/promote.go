@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wherry-ml/wherry/client"
-	"github.com/wherry-ml/wherry/workflow"
 )
 
 // promoteCommand approves a deployment that waits for it.
@@ -19,7 +18,8 @@ func promoteCommand() *cobra.Command {
 		Short: "Approve, or reject, a deployment that waits for it",
 		Long:  "Without RUN: approves the one run that waits, or lists those that do.",
 		Example: `  wherry promote 12 --reason "release notes read"
-  wherry promote 12 --reject --reason "not on a Friday"`,
+  wherry promote 12 --reject --reason "not on a Friday"
+  DATABRICKS_TOKEN=dapi… wherry promote --host http://127.0.0.1:8787    # a reviewer who is no admin`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			server, r, err := o.waiting(c, args)
@@ -31,8 +31,11 @@ func promoteCommand() *cobra.Command {
 				decision = "rejected"
 			}
 			var a struct {
+				RunID       int64  `json:"run_id"`
 				Environment string `json:"environment"`
+				Decision    string `json:"decision"`
 				By          string `json:"by"`
+				Reason      string `json:"reason"`
 			}
 			in := map[string]any{"environment": environment, "decision": decision, "reason": reason}
 			if err := server.Do(c.Context(), "POST", fmt.Sprintf("/api/wherry/ci/runs/%d/review", r.ID), in, &a); err != nil {
@@ -41,16 +44,13 @@ func promoteCommand() *cobra.Command {
 			if o.output != "json" {
 				fmt.Fprintf(c.OutOrStdout(), "%s: run %d of %s (%s %.8s) is %s by %s\n", a.Environment, r.ID, r.Name, r.Event.RefName(), r.Event.SHA, decision, a.By)
 			}
-			if !watch {
-				if o.output == "json" {
-					return printJSON(c.OutOrStdout(), a)
-				}
-				return nil
+			switch {
+			case watch:
+				return o.watch(c, server, r.ID)
+			case o.output == "json":
+				return printJSON(c.OutOrStdout(), a)
 			}
-			if r, err = watchRun(c.Context(), server, r.ID, o.progress(c.OutOrStdout())); err == nil && r.Conclusion != workflow.Success {
-				err = &ExitError{Code: 1}
-			}
-			return err
+			return nil
 		},
 	}
 	c.Flags().StringVar(&environment, "env", "", "the environment (default: the one that the run waits for)")
@@ -65,7 +65,7 @@ func (o *ciOptions) waiting(c *cobra.Command, args []string) (*client.Client, *c
 	if len(args) == 1 {
 		return o.run(c, args[0])
 	}
-	server, err := localServer(c, o.state)
+	server, err := o.connect(c)
 	if err != nil {
 		return nil, nil, err
 	}

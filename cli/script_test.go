@@ -3,10 +3,14 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,8 +42,27 @@ func TestScripts(t *testing.T) {
 	s := servertest.Start(t, nil)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, Setup: scriptEnv(s),
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"stop": stopServer, "json": queryJSON, "keep": keepJSON, "api": callServer(s), "until": until},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"stop": stopServer, "json": queryJSON, "keep": keepJSON, "api": callServer(s), "until": until, "exits": exits, "token": useToken},
 	})
+}
+
+// exits wants a command to end with a code: exits CODE COMMAND ARG....
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("the exit code is %d", code)
+	}
+}
+
+// useToken signs the commands after it in with the token in a file: token FILE.
+func useToken(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv("DATABRICKS_TOKEN", strings.TrimSpace(ts.ReadFile(args[0])))
 }
 
 // until runs a command again until its output matches, for what a loop of the
@@ -66,7 +89,7 @@ func scriptEnv(s *servertest.Server) func(*testscript.Env) error {
 			return err
 		}
 		for key, value := range map[string]string{
-			"STATE": string(s.State), "XDG_CACHE_HOME": filepath.Dir(cache), "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com",
+			"STATE": string(s.State), "URL": s.URL, "XDG_CACHE_HOME": filepath.Dir(cache), "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com",
 			"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com", "PATH": env.Getenv("PATH"), "ENGINE": "terraform",
 		} {
 			env.Setenv(key, value)
