@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +14,10 @@ import (
 )
 
 // ciRun is a run of a workflow, as far as the demo reads it.
-type ciRun struct{ workflow.Run }
+type ciRun struct {
+	workflow.Run
+	Undecided []string `json:"undecided"` // environments that wait for a reviewer
+}
 
 // failure is the first thing that went wrong.
 func (r *ciRun) failure() string {
@@ -111,21 +115,22 @@ func skippedRun(r *ciRun) bool {
 }
 
 // follow tells what a run does until it has ended, and approves what waits for
-// an approval.
+// an approval with the command that people type.
 func (v *delivery) follow(ctx context.Context, r *ciRun, want string) error {
 	v.Say("   %s: %s/workflows/runs/%d", r.Name, v.Client.URL, r.ID)
 	told := map[string]bool{}
+	id := r.ID
 	for {
-		if err := v.Client.Do(ctx, "GET", fmt.Sprintf("/api/wherry/ci/runs/%d", r.ID), nil, r); err != nil {
+		*r = ciRun{} // an answer leaves out what is empty
+		if err := v.Client.Do(ctx, "GET", fmt.Sprintf("/api/wherry/ci/runs/%d", id), nil, r); err != nil {
 			return err
 		}
 		for _, j := range r.Jobs {
 			v.tell(told, j)
-			if j.State == workflow.Waiting && j.Environment != "" && j.ID != 0 && j.Message != "" && !j.Approved {
-				in := map[string]any{"environment": j.Environment, "decision": "approved", "reason": "shown in the demo"}
-				if err := v.Client.Do(ctx, "POST", fmt.Sprintf("/api/wherry/ci/runs/%d/review", r.ID), in, nil); err == nil {
-					v.Say("   approved for %s: `wherry promote %d`", j.Environment, r.ID)
-				}
+		}
+		for _, e := range r.Undecided {
+			if err := v.approve(ctx, r.ID, e); err != nil {
+				return err
 			}
 		}
 		if r.State == workflow.Completed {
@@ -142,6 +147,17 @@ func (v *delivery) follow(ctx context.Context, r *ciRun, want string) error {
 		}
 		return errors.Join(fmt.Errorf("%s ended with %s: %s\n%s", r.Name, r.Conclusion, r.failure(), log), err)
 	}
+	return nil
+}
+
+// approve runs wherry promote, and shows it with what it printed.
+func (v *delivery) approve(ctx context.Context, run int64, environment string) error {
+	const reason = "shown in the demo"
+	out, err := v.wherry(ctx, "promote", strconv.FormatInt(run, 10), "--env", environment, "--reason", reason)
+	if err != nil {
+		return err
+	}
+	v.Say("   $ wherry promote %d --env %s --reason '%s'\n   %s", run, environment, reason, strings.TrimSpace(out))
 	return nil
 }
 
