@@ -292,8 +292,10 @@ func (v *delivery) verified(ctx context.Context, s *Step, environment string) er
 	}
 }
 
-func (v *delivery) told(_ context.Context, s *Step) error {
+// told wants what the workflows sent to have arrived: their steps go on whatever
+// Slack answers.
+func (v *delivery) told(_ context.Context, s *Step) (err error) {
 	s.Tool = "HTTP and SMTP receivers of the demo"
-	s.Detail = v.Messages.Received()
-	return nil
+	s.Detail, err = v.Messages.arrived()
+	return err
 }

@@ -2,11 +2,13 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/mail"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -69,15 +71,34 @@ func (r *Receivers) hook(_ http.ResponseWriter, q *http.Request) {
 	}
 }
 
-// Received is how many messages came, and the last of each.
-func (r *Receivers) Received() string {
+// outcomes are how runs end, as the project's workflows write it.
+var outcomes = regexp.MustCompile(`: (success|failure)\b`)
+
+// arrived counts the messages of each way and those among them that name a run's
+// outcome, and fails unless each way brought one of these.
+func (r *Receivers) arrived() (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	text := fmt.Sprintf("%d to Slack, %d e-mails", len(r.slack), len(r.mails))
-	if n := len(r.mails); n > 0 {
-		text += ", the last: " + r.mails[n-1]
+	var counts []string
+	var missing error
+	for _, way := range []struct {
+		name string
+		came []string
+	}{{"messages to Slack", r.slack}, {"e-mails", r.mails}} {
+		named, last := 0, ""
+		for _, text := range way.came {
+			if outcomes.MatchString(text) {
+				named, last = named+1, text
+			}
+		}
+		counts = append(counts, fmt.Sprintf("%d %s, %d of them with a run's outcome", len(way.came), way.name, named))
+		if named == 0 {
+			missing = errors.Join(missing, fmt.Errorf("no run's outcome is among the %s that came", way.name))
+		} else {
+			counts[len(counts)-1] += " (the last: " + last + ")"
+		}
 	}
-	return text
+	return strings.Join(counts, "; "), missing
 }
 
 type session struct{ r *Receivers }
