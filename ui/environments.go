@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -108,7 +109,7 @@ const maxHistory = 20
 
 type environmentView struct {
 	*environments.Shown
-	Waiting   []cicd.Review
+	Waiting   []reviewCard
 	History   []environments.Version
 	Decisions []cistore.Decided
 }
@@ -126,11 +127,7 @@ func (s *Service) environment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for _, review := range reviews {
-		if strings.EqualFold(review.Environment, shown.Name) {
-			v.Waiting = append(v.Waiting, review)
-		}
-	}
+	v.Waiting = cards(ctx, slices.DeleteFunc(reviews, func(r cicd.Review) bool { return !strings.EqualFold(r.Environment, shown.Name) }))
 	if v.History, err = s.cfg.Environments.History(ctx, shown, maxHistory); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ type homeView struct {
 	Active, Failed, Recent []*wherry.Run
 	Next                   []nextFire
 	Environments           []environmentRow
-	Reviews                []cicd.Review // that wait for the reader
+	Reviews                []reviewCard // that wait for the reader
 }
 
 // nextFire is when a job's schedule starts it next.
@@ -58,10 +58,11 @@ func (s *Service) home(w http.ResponseWriter, r *http.Request) error {
 			v.Failed = append(v.Failed, run)
 		}
 	}
-	if v.Reviews, err = s.cfg.Workflows.Reviews(ctx); err != nil {
+	reviews, err := s.cfg.Workflows.Reviews(ctx)
+	if err != nil {
 		return err
 	}
-	v.Reviews = slices.DeleteFunc(v.Reviews, func(r cicd.Review) bool { return !r.May })
+	v.Reviews = cards(ctx, slices.DeleteFunc(reviews, func(r cicd.Review) bool { return !r.May }))
 	if wherry.IdentityFrom(ctx).Admin {
 		if v.Next, err = s.nextFires(ctx, 8); err != nil {
 			return err

@@ -59,6 +59,7 @@ type workflowView struct {
 	DAG       ciDAG
 	Tests     []jobTests
 	Summaries []jobSummary
+	Admin     bool // the reader is one: others only read, and decide what they review
 }
 
 // CanRerun: see the API.
@@ -80,9 +81,28 @@ func (s *Service) viewWorkflow(ctx context.Context, id int64) (*workflowView, er
 	if err != nil {
 		return nil, err
 	}
-	v := &workflowView{Shown: shown, DAG: layCI(shown), Jobs: s.ciJobs(shown.Run), Summaries: summaries(shown.Run)}
+	v := &workflowView{Shown: shown, DAG: layCI(shown), Jobs: s.ciJobs(shown.Run), Summaries: summaries(shown.Run), Admin: wherry.IdentityFrom(ctx).Admin}
 	v.Tests, err = s.testsOf(ctx, shown)
 	return v, err
+}
+
+// reviewCard is what waits for a decision, with whether its reader is an admin.
+type reviewCard struct {
+	cicd.Review
+	Admin bool
+}
+
+func cards(ctx context.Context, list []cicd.Review) (cards []reviewCard) {
+	for _, r := range list {
+		cards = append(cards, reviewCard{r, wherry.IdentityFrom(ctx).Admin})
+	}
+	return cards
+}
+
+// linkedName is the name of what has a page, and whether to link to it.
+type linkedName struct {
+	Link bool
+	Name string
 }
 
 func (s *Service) workflowSections(v *workflowView) ([]section, error) {

@@ -90,7 +90,54 @@ func TestReviewer(t *testing.T) {
 	w.call("PUT", "/api/wherry/environments/prod", m{"name": "prod", "reviewers": []string{"ann@example.com"}}, nil)
 	w.call("POST", "/api/wherry/repos", m{"name": "app"}, nil)
 	pushWorkflows(t, w.Server)
-	waiting, other := "", ""
+	waiting, other := runsOf(w)
+	w.page(waiting, append([]string{"ann@example.com may approve it"}, adminsOnly...)...) // who is an admin, and no reviewer
+	as := func(name string) {
+		w.http.Transport = nil
+		w.http.Transport = cookies{w.login(url.Values{"user": {name}, "password": {"correct horse"}}).Cookies()}
+	}
+	as("bob@example.com")
+	if body := w.page("/"); strings.Contains(body, waiting) {
+		t.Error("what waits for ann is on bob's page")
+	}
+	for _, path := range []string{waiting, waiting + "/live"} {
+		if res := w.send("GET", path, nil); res.StatusCode != http.StatusForbidden {
+			t.Errorf("bob reads %s: %s", path, res.Status)
+		}
+	}
+	decision := url.Values{"environment": {"prod"}, "decision": {"approved"}, "reason": {"read"}}
+	if res := w.send("POST", waiting+"/review", decision); res.StatusCode != http.StatusForbidden {
+		t.Errorf("bob approves: %s", res.Status)
+	}
+	as("ann@example.com")
+	w.page("/", waiting, "waits for an approval of prod", "Approve")
+	for path, body := range map[string]string{"/": w.page("/"), waiting: w.page(waiting, "Waits for an approval of", "Approve")} {
+		_, body, _ = strings.Cut(body, "<main")
+		for _, not := range adminsOnly {
+			if strings.Contains(body, not) {
+				t.Errorf("ann's page %s has %s", path, not)
+			}
+		}
+	}
+	if res := w.send("GET", other, nil); res.StatusCode != http.StatusForbidden {
+		t.Errorf("ann reads %s: %s", other, res.Status)
+	}
+	if res := w.send("POST", waiting+"/cancel", url.Values{}); res.StatusCode != http.StatusForbidden {
+		t.Errorf("ann cancels: %s", res.Status)
+	}
+	if res := w.send("POST", waiting+"/review", decision); res.StatusCode != http.StatusSeeOther {
+		t.Fatalf("ann approves: %s", res.Status)
+	}
+	w.page(waiting, "Approved", "by ann@example.com", "read")
+	if body := w.page("/"); strings.Contains(body, waiting) {
+		t.Error("what was decided still waits")
+	}
+}
+
+// runsOf waits for the runs of both workflows: one waits for an approval, the
+// other can not start. It returns their pages.
+func runsOf(w *site) (waiting, other string) {
+	w.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(time.Minute); waiting == "" || other == ""; <-tick.C {
@@ -111,44 +158,14 @@ func TestReviewer(t *testing.T) {
 			}
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("nothing waits: %+v", list)
+			w.Fatalf("nothing waits: %+v", list)
 		}
 	}
-	w.page(waiting, "ann@example.com may approve it") // who is an admin, and no reviewer
-	as := func(name string) {
-		w.http.Transport = nil
-		w.http.Transport = cookies{w.login(url.Values{"user": {name}, "password": {"correct horse"}}).Cookies()}
-	}
-	as("bob@example.com")
-	if body := w.page("/"); strings.Contains(body, waiting) {
-		t.Error("what waits for ann is on bob's page")
-	}
-	for _, path := range []string{waiting, waiting + "/live"} {
-		if res := w.send("GET", path, nil); res.StatusCode != http.StatusForbidden {
-			t.Errorf("bob reads %s: %s", path, res.Status)
-		}
-	}
-	decision := url.Values{"environment": {"prod"}, "decision": {"approved"}, "reason": {"read"}}
-	if res := w.send("POST", waiting+"/review", decision); res.StatusCode != http.StatusForbidden {
-		t.Errorf("bob approves: %s", res.Status)
-	}
-	as("ann@example.com")
-	w.page("/", waiting, "waits for an approval of prod", "Approve")
-	w.page(waiting, "Waits for an approval of", "Approve")
-	if res := w.send("GET", other, nil); res.StatusCode != http.StatusForbidden {
-		t.Errorf("ann reads %s: %s", other, res.Status)
-	}
-	if res := w.send("POST", waiting+"/cancel", url.Values{}); res.StatusCode != http.StatusForbidden {
-		t.Errorf("ann cancels: %s", res.Status)
-	}
-	if res := w.send("POST", waiting+"/review", decision); res.StatusCode != http.StatusSeeOther {
-		t.Fatalf("ann approves: %s", res.Status)
-	}
-	w.page(waiting, "Approved", "by ann@example.com", "read")
-	if body := w.page("/"); strings.Contains(body, waiting) {
-		t.Error("what was decided still waits")
-	}
+	return waiting, other
 }
+
+// adminsOnly is what a run's page has for admins: others would be answered 403.
+var adminsOnly = []string{"/cancel", `href="/workflows"`, "/repos/app", "/commits/", "/environments/prod", "/trace?", "what came of it"}
 
 // pushWorkflows pushes one commit with both workflows.
 func pushWorkflows(t *testing.T, srv *servertest.Server) {
