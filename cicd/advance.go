@@ -294,7 +294,7 @@ func (s *Service) jobEnded(tx *store.Tx, r *cicd.Record, j *workflow.Job, digest
 		steps = append(steps, map[string]any{"name": st.Name, "result": st.Conclusion, "exit": exit})
 	}
 	return s.emit(tx, r, wherry.EventCIJobFinished, r.Actor, map[string]any{
-		"job": j.Name, "name": j.Name, "result": j.Conclusion, "environment": j.Environment, "runner": "wherry", "log_digest": digest,
+		"job": j.Leg(), "name": j.Name, "result": j.Conclusion, "environment": j.Environment, "runner": "wherry", "log_digest": digest,
 		"started_at": j.StartedAt, "finished_at": j.EndedAt, "steps": steps,
 	})
 }
@@ -302,7 +302,7 @@ func (s *Service) jobEnded(tx *store.Tx, r *cicd.Record, j *workflow.Job, digest
 func (s *Service) runEnded(tx *store.Tx, r *cicd.Record) error {
 	list := []map[string]any{}
 	for _, j := range r.Jobs {
-		list = append(list, map[string]any{"job": j.Name, "name": j.Name, "result": j.Conclusion})
+		list = append(list, map[string]any{"job": j.Leg(), "name": j.Name, "result": j.Conclusion})
 	}
 	return s.emit(tx, r, wherry.EventCIRunFinished, r.Actor, map[string]any{
 		"repo": r.Repo, "workflow": r.Name, "event": r.Event.Name, "ref": r.Event.Ref, "sha": r.Event.SHA, "actor": r.Actor, "result": r.Conclusion, "jobs": list,

@@ -179,11 +179,11 @@ func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if suites != nil {
-			if err := s.emit(tx, rec, wherry.EventCITest, rec.Actor, suites.payload(j.Name)); err != nil {
+			if err := s.emit(tx, rec, wherry.EventCITest, rec.Actor, suites.payload(j)); err != nil {
 				return err
 			}
 		}
-		return s.emit(tx, rec, wherry.EventCIArtifact, rec.Actor, map[string]any{"job": j.Name, "name": r.PathValue("name"), "sha256": digest, "size": size})
+		return s.emit(tx, rec, wherry.EventCIArtifact, rec.Actor, map[string]any{"job": j.Leg(), "name": r.PathValue("name"), "sha256": digest, "size": size})
 	})
 }
 

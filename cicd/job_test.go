@@ -190,3 +190,44 @@ ask GET /user`
 	s.says(reads.ID, "a", ": 403 {\"documentation_url\"", "permissions: statuses: write", "/status: 200 {")
 	s.says(none.ID, "a", "permissions: statuses: write", "permissions: statuses: read")
 }
+
+// TestOneName: jobs of a matrix that have one name are jobs of their own in the
+// trace, each with its results.
+func TestOneName(t *testing.T) {
+	s := newSite(t, nil)
+	dir := s.repo("app", "")
+	s.call("PUT", "/api/wherry/environments/twin", map[string]any{"name": "twin", "reviewers": []string{"admins"}}, nil)
+	s.push(dir, "twins.yml", `name: twins
+on: push
+jobs:
+  test:
+    name: "Tests${{ matrix.failures && '' || '' }}"
+    environment: twin
+    strategy: {matrix: {failures: [0, 1]}}
+    runs-on: ubuntu-latest
+    steps:
+      - run: printf '<testsuite name="unit" tests="1" failures="${{ matrix.failures }}"><testcase classname="c" name="n${{ matrix.failures }}"/></testsuite>' > junit.xml
+      - {uses: actions/upload-artifact@v4, with: {name: "results-${{ matrix.failures }}", path: junit.xml}}
+`)
+	id := s.begun("app", "twins", "push").ID
+	s.waits(id, workflow.Waiting)
+	s.call("POST", fmt.Sprintf("/api/wherry/ci/runs/%d/review", id), map[string]any{"decision": "approved"}, nil)
+	r := s.ended(id, workflow.Success)
+	if r.Jobs[0].Name != "Tests" || r.Jobs[1].Name != "Tests" {
+		t.Fatalf("the jobs are %s and %s", r.Jobs[0].Name, r.Jobs[1].Name)
+	}
+	s.until("the trace has both", func() bool {
+		both := true
+		for i := range 2 {
+			key := fmt.Sprintf("%d/1/test/%d", id, i+1)
+			both = both &&
+				s.count(`SELECT count(*) FROM trace_node WHERE kind = 'ci_job' AND key = $1 AND payload LIKE '%"name":"Tests"%'`, key) == 1 &&
+				s.count(`SELECT count(*) FROM trace_node WHERE kind = 'test_results' AND key = $1 AND payload LIKE $2`, key, fmt.Sprintf(`%%"failures":%d%%`, i)) == 1 &&
+				s.count(`SELECT count(*) FROM trace_edge WHERE rel = 'approved_by' AND dst_key = $1`, key) == 1
+		}
+		return both
+	})
+	if n := s.count(`SELECT count(*) FROM trace_node WHERE kind IN ('ci_job', 'test_results')`); n != 4 {
+		t.Errorf("%d nodes are there", n)
+	}
+}

@@ -33,7 +33,7 @@ func (s *Service) JobOf(ctx context.Context, taskRun int64, proof string) (strin
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d/%d/%s", r.ID, r.Attempt, j.Name), nil
+	return fmt.Sprintf("%d/%d/%s", r.ID, r.Attempt, j.Leg()), nil
 }
 
 func (s *Service) proven(ctx context.Context, taskRun int64, proof string) (*cicd.Record, *workflow.Job, error) {

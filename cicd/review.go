@@ -197,7 +197,7 @@ func (s *Service) Decide(ctx context.Context, r *cicd.Record, environment, decis
 		jobs := []string{}
 		for _, j := range r.Jobs {
 			if j.Environment == environment {
-				jobs = append(jobs, j.Key)
+				jobs = append(jobs, j.Leg())
 			}
 		}
 		if err := tellDecision(tx, r, e, a); err != nil {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/wherry-ml/wherry/workflow"
 )
 
 // suite is a test suite of a JUnit report.
@@ -129,6 +131,6 @@ func suites(b []byte) []suite {
 }
 
 // payload is that of EventCITest.
-func (r *results) payload(job string) map[string]any {
-	return map[string]any{"job": job, "digest": r.digest, "suites": r.suites, "failed": r.failed}
+func (r *results) payload(j *workflow.Job) map[string]any {
+	return map[string]any{"job": j.Leg(), "name": j.Name, "digest": r.digest, "suites": r.suites, "failed": r.failed}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -74,13 +75,13 @@ func cicdTitle(n *graph.Node) string {
 		if parts := strings.SplitN(n.Key, "/", 3); len(parts) == 3 {
 			job = parts[2]
 		}
-		return words("workflow job", job, p.Result)
+		return words("workflow job", cmp.Or(p.Name, job), p.Result)
 	case graph.TestResults:
 		tests, failed, skipped := 0, 0, 0
 		for _, s := range p.Suites {
 			tests, failed, skipped = tests+s.Tests, failed+s.Failures+s.Errors, skipped+s.Skipped
 		}
-		return fmt.Sprintf("tests of %s: %d passed, %d failed, %d skipped", p.Job, tests-failed-skipped, failed, skipped)
+		return fmt.Sprintf("tests of %s: %d passed, %d failed, %d skipped", cmp.Or(p.Name, p.Job), tests-failed-skipped, failed, skipped)
 	case graph.Approval:
 		reason := ""
 		if p.Reason != "" {

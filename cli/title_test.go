@@ -27,6 +27,7 @@ func TestWorkflowTitles(t *testing.T) {
 		{graph.WorkflowRun, "17/1", `{"run_id": 17, "workflow": "ci", "event": "push", "ref": "refs/tags/v1"}`, "workflow run 17 ci on push v1 by me"},
 		{graph.WorkflowRun, "17/2", `{}`, "workflow run 17 attempt 2 by me"},
 		{graph.CIJob, "17/1/test (3.12)", `{"result": "success"}`, "workflow job test (3.12) success"},
+		{graph.CIJob, "17/1/test/2", `{"name": "test (3.13)", "result": "failure"}`, "workflow job test (3.13) failure"},
 		{graph.TestResults, "17/1/test", `{"job": "test", "suites": [{"tests": 40, "failures": 1}, {"tests": 3, "skipped": 2}]}`, "tests of test: 40 passed, 1 failed, 2 skipped"},
 		{graph.Approval, "17/1/prod", `{"environment": "prod", "decision": "approved", "reason": "smoke is green"}`, "approved for prod by me: smoke is green"},
 		{graph.InfraApply, "infra@3", `{"workspace": "infra", "serial": 3}`, "terraform apply of infra serial 3 by me"},

@@ -150,7 +150,7 @@ func (v *node) deliver(n *graph.Node, p payload) {
 		v.Name, v.Detail, v.Link = cmp.Or(p.Workflow, n.Key), "run "+n.Key+separated(p.Repo), cicd.Page(number(run))
 	case graph.CIJob:
 		_, job, _ := strings.Cut(rest, "/")
-		v.Name, v.Detail, v.Link = cmp.Or(job, n.Key), "run "+run, cicd.Page(number(run))
+		v.Name, v.Detail, v.Link = cmp.Or(p.Name, job, n.Key), "run "+run, cicd.Page(number(run))
 	case graph.TestResults:
 		tests, bad := 0, 0
 		for _, s := range p.Suites {

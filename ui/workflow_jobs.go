@@ -41,13 +41,13 @@ func layCI(shown *cicd.Shown) (g ciDAG) {
 	for _, p := range shown.Plan {
 		for _, j := range shown.Run.Jobs {
 			if j.Key == p.Key {
-				nodes[j.Name] = ciNode{Name: j.Name, ID: j.ID, View: viewCI(j.State, j.Conclusion), Start: j.StartedAt, End: j.EndedAt}
-				of[p.Key] = append(of[p.Key], j.Name)
+				nodes[j.Leg()] = ciNode{Name: j.Name, ID: j.ID, View: viewCI(j.State, j.Conclusion), Start: j.StartedAt, End: j.EndedAt}
+				of[p.Key] = append(of[p.Key], j.Leg())
 			}
 		}
 		if of[p.Key] == nil && shown.State != workflow.Completed {
-			nodes[p.Name] = ciNode{Name: p.Name, View: stateView{"waiting", "Waits for others"}}
-			of[p.Key] = []string{p.Name}
+			nodes[p.Key] = ciNode{Name: p.Name, View: stateView{"waiting", "Waits for others"}}
+			of[p.Key] = []string{p.Key}
 		}
 		keys = append(keys, of[p.Key]...)
 	}
@@ -249,10 +249,12 @@ type jobSummary struct {
 	Cut  bool
 }
 
-// maxSummary bounds what a page shows of a job's summary, in bytes of Markdown.
-const maxSummary = 64 << 10
+// maxSummaries bounds what a page shows of the summaries of all jobs, in bytes
+// of Markdown.
+const maxSummaries = 64 << 10
 
 func summaries(run *workflow.Run) (list []jobSummary) {
+	left := maxSummaries
 	for _, j := range run.Jobs {
 		var b strings.Builder
 		for _, s := range j.Steps {
@@ -261,8 +263,9 @@ func summaries(run *workflow.Run) (list []jobSummary) {
 			}
 		}
 		if text := b.String(); text != "" {
-			cut := strings.ToValidUTF8(text[:min(len(text), maxSummary)], "")
-			list = append(list, jobSummary{j.Name, template.HTML(notebook.RenderMarkdown(cut)), len(text) > maxSummary})
+			n := min(len(text), left)
+			list = append(list, jobSummary{j.Name, template.HTML(notebook.RenderMarkdown(strings.ToValidUTF8(text[:n], ""))), n < len(text)})
+			left -= n
 		}
 	}
 	return list
@@ -292,7 +295,7 @@ func (t jobTests) View() stateView {
 // testsOf reads the test results of a run's jobs, as the trace has them.
 func (s *Service) testsOf(ctx context.Context, shown *cicd.Shown) (list []jobTests, err error) {
 	for _, j := range shown.Run.Jobs {
-		n, err := s.cfg.Graph.Node(ctx, graph.Account, graph.Ref{Kind: graph.TestResults, Key: shown.TraceKey() + "/" + j.Name})
+		n, err := s.cfg.Graph.Node(ctx, graph.Account, graph.Ref{Kind: graph.TestResults, Key: shown.TraceKey() + "/" + j.Leg()})
 		if wherry.CodeOf(err) == wherry.CodeDoesNotExist {
 			continue
 		}

@@ -3,6 +3,7 @@ package workflow
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strconv"
 
@@ -108,6 +109,15 @@ type Job struct {
 	// server, 0 elsewhere.
 	JobRun  int64 `json:"job_run,omitempty"`
 	TaskRun int64 `json:"task_run,omitempty"`
+}
+
+// Leg names the job within its run: by its key, of a matrix with its place, as
+// in test/2. Two jobs of a matrix may have one Name.
+func (j *Job) Leg() string {
+	if j.Total > 1 {
+		return fmt.Sprintf("%s/%d", j.Key, j.Index+1)
+	}
+	return j.Key
 }
 
 // Step is one step of a job as it went.

@@ -26,8 +26,8 @@ const (
 
 	RefEvent     = "ref_event"    // key: repo:ref@sha
 	WorkflowRun  = "workflow_run" // key: run/attempt; digest: the commit
-	CIJob        = "ci_job"       // key: run/attempt/job; its payload has the steps
-	TestResults  = "test_results" // key: run/attempt/job; its payload has the suites
+	CIJob        = "ci_job"       // key: run/attempt/job, of a matrix run/attempt/job/place; its payload has the steps
+	TestResults  = "test_results" // key: that of its job; its payload has the suites
 	Artifact     = "artifact"     // key: sha256
 	Approval     = "approval"     // key: run/attempt/environment
 	InfraApply   = "infra_apply"  // key: state@serial
