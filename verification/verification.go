@@ -161,8 +161,9 @@ func (l *Loop) rollBack(ctx context.Context, v verification.Verification) error 
 }
 
 // moveBack points aliases that the failed run moved at what they were, unless
-// someone moved them on since.
-func (l *Loop) moveBack(ctx context.Context, v verification.Verification) ([]verification.Alias, error) {
+// someone moved them on since. It returns those that are back, also by a pass
+// that was broken off.
+func (l *Loop) moveBack(ctx context.Context, v verification.Verification) (back []verification.Alias, err error) {
 	moved, err := l.Store.Moved(ctx, v.JobRunID)
 	if err != nil {
 		return nil, err
@@ -172,18 +173,39 @@ func (l *Loop) moveBack(ctx context.Context, v verification.Verification) ([]ver
 		if strings.Count(a.Name, ".") == 2 {
 			ws = mlflow.Account
 		}
-		now, err := l.Models.VersionByAlias(ctx, ws, a.Name, a.Alias)
-		if err != nil || fmt.Sprint(now.Version) != a.To {
-			continue // gone, or elsewhere by now
-		}
-		if a.From == "" {
-			err = l.Models.DeleteAlias(ctx, ws, a.Name, a.Alias)
-		} else {
-			err = l.Models.SetAlias(ctx, mlflow.Who{WorkspaceID: v.WorkspaceID, User: "wherry"}, ws, a.Name, a.Alias, a.From)
-		}
-		if err != nil && wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+		at, err := l.at(ctx, ws, a)
+		if err != nil {
 			return nil, err
 		}
+		switch {
+		case at == a.From:
+		case at != a.To: // elsewhere by now, or gone
+			continue
+		case a.From == "":
+			err = l.Models.DeleteAlias(ctx, ws, a.Name, a.Alias)
+		default:
+			err = l.Models.SetAlias(ctx, mlflow.Who{WorkspaceID: v.WorkspaceID, User: "wherry"}, ws, a.Name, a.Alias, a.From)
+		}
+		if wherry.CodeOf(err) == wherry.CodeDoesNotExist { // the version that it was at was deleted
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("move %s@%s back: %w", a.Name, a.Alias, err)
+		}
+		back = append(back, a)
 	}
-	return moved, nil
+	return back, nil
+}
+
+// at is the version that an alias points at now, "" if it or its model is gone.
+func (l *Loop) at(ctx context.Context, ws int64, a verification.Alias) (string, error) {
+	now, err := l.Models.VersionByAlias(ctx, ws, a.Name, a.Alias)
+	switch wherry.CodeOf(err) {
+	case wherry.CodeDoesNotExist, wherry.CodeInvalidParameter: // MLflow's word for an alias that is not there
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look at %s@%s: %w", a.Name, a.Alias, err)
+	}
+	return now.Version, nil
 }

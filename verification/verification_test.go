@@ -2,6 +2,7 @@ package verification_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -200,4 +201,57 @@ func TestGateOfTheFirstVersion(t *testing.T) {
 	s.environment(wherry.Environment{VerifyJob: "smoke", Gate: true}) // by the job's name
 	s.deploy(0)
 	s.want(1, verifications.Failed, s.ran("TIMEDOUT", true), 0, 1)
+}
+
+// TestOnlyMovedAliasesAreNamed: of the aliases that the failed run moved the one
+// that somebody moved on stays and is not said to be back, nor is one that was
+// deleted; a database that cannot be asked decides nothing.
+func TestOnlyMovedAliasesAreNamed(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s := newSite(t, db)
+		ctx := t.Context()
+		s.environment(wherry.Environment{VerifyJob: "smoke_test", Gate: true})
+		models, who := mlflow.New(db), mlflow.Who{WorkspaceID: 1, User: "ada"}
+		_, err := models.CreateModel(ctx, who, 1, "m", "", nil)
+		s.ok(err)
+		for range 3 {
+			_, err := models.CreateVersion(ctx, who, 1, mlflow.NewVersion{Name: "m", Source: "dbfs:/x"})
+			s.ok(err)
+		}
+		names := []string{"back", "on", "deleted"}
+		for _, name := range names {
+			s.ok(models.SetAlias(ctx, who, 1, "m", name, "1"))
+		}
+		s.deploy(0)
+		s.want(1, verifications.Verified, s.ran("SUCCESS", true), 0, 1)
+		s.deploy(0)
+		bad := s.ran("FAILED", true)
+		s.exec(`INSERT INTO task_run (id, workspace_id, job_run_id, task_key, parent_id, iteration, input, number, repair, original_id, state, result, code, message, cause, not_before,
+			start_time, end_time, outcome) VALUES (900, 1, $1, 'a', 0, 0, '', 0, 0, 0, 'TERMINATED', 'FAILED', '', '', '', 0, 1, 1, '')`, bad)
+		for _, name := range names {
+			s.ok(models.SetAlias(ctx, mlflow.Who{WorkspaceID: 1, User: "ada", TaskRunID: 900}, 1, "m", name, "2"))
+		}
+		s.ok(models.SetAlias(ctx, who, 1, "m", "on", "3"))
+		s.ok(models.DeleteAlias(ctx, 1, "m", "deleted"))
+		s.exec(`ALTER TABLE mlflow_model_alias RENAME TO away`)
+		s.want(2, verifications.RollingBack, bad, 1, 3)
+		s.exec(`ALTER TABLE away RENAME TO mlflow_model_alias`)
+		s.want(2, verifications.Failed, bad, 1, 3)
+		var doc string
+		s.ok(db.Read(ctx, func(tx *store.Tx) error {
+			return tx.Row(`SELECT payload FROM event WHERE kind = $1 ORDER BY id DESC LIMIT 1`, wherry.EventVerified).Scan(&doc)
+		}))
+		var said struct {
+			Aliases []verifications.Alias `json:"aliases"`
+		}
+		s.ok(json.Unmarshal([]byte(doc), &said))
+		if len(said.Aliases) != 1 || said.Aliases[0] != (verifications.Alias{Name: "m", Alias: "back", From: "1", To: "2"}) {
+			t.Errorf("said to be back: %+v", said.Aliases)
+		}
+		for name, want := range map[string]string{"back": "1", "on": "3"} {
+			if v, err := models.VersionByAlias(ctx, 1, "m", name); err != nil || v.Version != want {
+				t.Errorf("%s is at %+v, %v", name, v, err)
+			}
+		}
+	})
 }
