@@ -49,6 +49,11 @@ func PrincipalByName(tx *store.Tx, name string) (wherry.Principal, error) {
 	return found("Principal "+name, tx.Row(`SELECT `+principalColumns+` FROM principal WHERE user_name = $1 AND NOT removed`, name).Scan)
 }
 
+// Admin returns the installation's admin, who is always there.
+func Admin(tx *store.Tx) (wherry.Principal, error) {
+	return PrincipalByID(tx, wherry.KindUser, 1)
+}
+
 // PrincipalByObject returns the principal that Entra calls by an object id.
 func PrincipalByObject(tx *store.Tx, object string) (wherry.Principal, error) {
 	object = strings.ToLower(object)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,7 +30,7 @@ the last runs of the jobs succeeded.`,
 	c.PersistentFlags().StringVar(&f.state, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	c.PersistentFlags().StringVarP(&f.target, "target", "t", "", "only deployments of this bundle target")
 	c.PersistentFlags().StringVarP(&f.output, "output", "o", "text", "text or json")
-	c.Flags().BoolVar(&f.exitCode, "exit-code", false, "end with 1 if there is drift")
+	c.Flags().BoolVar(&f.exitCode, "exit-code", false, "end with 1 if there is drift, or something could not be compared")
 	c.Flags().BoolVar(&f.all, "all", false, "what was settled, too")
 	c.AddCommand(f.revertCommand(), f.adoptCommand())
 	return c
@@ -65,7 +66,8 @@ func (f *driftFlags) list(c *cobra.Command, _ []string) error {
 	} else {
 		printDrift(c.OutOrStdout(), report)
 	}
-	if f.exitCode && len(openDrift(report)) > 0 {
+	unsure := slices.ContainsFunc(report.Deployments, func(d deployments.Synced) bool { return d.Trouble != "" })
+	if f.exitCode && (unsure || len(openDrift(report)) > 0) {
 		return &ExitError{Code: 1}
 	}
 	return nil
@@ -89,6 +91,9 @@ func printDrift(out io.Writer, r *deployments.DriftReport) {
 			line += fmt.Sprintf(", commit %.12s", d.Commit)
 		}
 		fmt.Fprintf(out, "%s: %s, %s\n", line, d.Sync, d.Health)
+		if d.Trouble != "" {
+			fmt.Fprintf(out, "  %s\n", d.Trouble)
+		}
 		for _, name := range d.Failing {
 			fmt.Fprintf(out, "  the last run of %s failed\n", name)
 		}

@@ -68,6 +68,9 @@ func (v syncView) Standing() stateView {
 	if v.Sync == deployments.InSync {
 		return stateView{"ok", "In sync"}
 	}
+	if v.Sync == deployments.Unknown {
+		return stateView{"warn", "Not compared"}
+	}
 	return stateView{"warn", "Drifted"}
 }
 

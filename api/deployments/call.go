@@ -44,15 +44,45 @@ func (s *Service) callerAt(r *http.Request, ws int64, purpose string) (c *caller
 	return s.callerNamed(r.Context(), ws, who.UserName, purpose)
 }
 
-// callerNamed acts for a principal who is not calling now: to take back what
-// was left half done, say; purpose is the comment of the token that it has. End
-// it with the function returned.
+// callerNamed acts for a principal who is not calling now; purpose is the
+// comment of the token that it has. End it with the function returned.
 func (s *Service) callerNamed(ctx context.Context, ws int64, userName, purpose string) (c *caller, end func(), err error) {
+	return s.borrow(ctx, ws, purpose, func(tx *store.Tx) (wherry.Principal, error) {
+		return active(tx, userName)
+	})
+}
+
+// callerFor does the server's own work on what a principal deployed: to take
+// back what was left half done, say. It acts as that principal, and as the
+// installation's admin once they were removed or may not sign in.
+func (s *Service) callerFor(ctx context.Context, ws int64, userName, purpose string) (c *caller, end func(), err error) {
+	return s.borrow(ctx, ws, purpose, func(tx *store.Tx) (wherry.Principal, error) {
+		p, err := active(tx, userName)
+		if wherry.CodeOf(err) == wherry.CodeDoesNotExist {
+			return auth.Admin(tx)
+		}
+		return p, err
+	})
+}
+
+// active is the principal with a user name, or a client id, if it may sign in.
+func active(tx *store.Tx, name string) (wherry.Principal, error) {
+	p, err := auth.PrincipalByName(tx, name)
+	if wherry.CodeOf(err) == wherry.CodeDoesNotExist {
+		p, err = auth.PrincipalByClient(tx, name)
+	}
+	if err == nil && !p.Active {
+		err = wherry.Errorf(wherry.CodeDoesNotExist, "%s is not active", name)
+	}
+	return p, err
+}
+
+func (s *Service) borrow(ctx context.Context, ws int64, purpose string, who func(*store.Tx) (wherry.Principal, error)) (c *caller, end func(), err error) {
 	var id, token string
-	p := wherry.Principal{UserName: userName}
-	err = s.db.Write(ctx, func(tx *store.Tx) error {
-		if err := tx.Row(`SELECT id, admin FROM principal WHERE user_name = $1 OR application_id = $1 ORDER BY id LIMIT 1`, userName).Scan(&p.ID, &p.Admin); err != nil {
-			return fmt.Errorf("find %s: %w", userName, err)
+	var p wherry.Principal
+	err = s.db.Write(ctx, func(tx *store.Tx) (err error) {
+		if p, err = who(tx); err != nil {
+			return err
 		}
 		id, token, err = auth.IssueToken(tx, ws, p.ID, 0, purpose, 10*time.Minute)
 		return err

@@ -155,7 +155,11 @@ func (s *site) jobs() map[string]string {
 }
 
 func (s *site) live(name string) string {
-	b, err := os.ReadFile(filepath.Join(s.dir.Workspace(1), "Users", bundle.LocalUser, ".bundle/x/default/files", name))
+	return s.liveAt(filepath.Join("Users", bundle.LocalUser, ".bundle/x/default/files", name))
+}
+
+func (s *site) liveAt(name string) string {
+	b, err := os.ReadFile(filepath.Join(s.dir.Workspace(1), name))
 	if err != nil {
 		return "none"
 	}

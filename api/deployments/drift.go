@@ -19,9 +19,12 @@ func (s *Service) Watch(ctx context.Context) error {
 	defer stop()
 	for {
 		wait := time.Minute
-		later, err := s.Compare(ctx)
+		later, troubles, err := s.Compare(ctx)
 		if err != nil && ctx.Err() == nil {
 			slog.Error("drift: pass failed", "err", err)
+		}
+		for id, err := range troubles {
+			slog.Error("drift: compare a deployment", "deployment", id, "err", err)
 		}
 		if later {
 			wait = time.Second
@@ -39,34 +42,40 @@ func (s *Service) Watch(ctx context.Context) error {
 }
 
 // Compare looks at every deployed resource that was written to since. Those of
-// a deployment whose deploy is going on are left for later.
-func (s *Service) Compare(ctx context.Context) (later bool, err error) {
+// a deployment whose deploy is going on are left for later, and so are those of
+// one that can not be compared: its trouble, by its id, holds up no other.
+func (s *Service) Compare(ctx context.Context) (later bool, troubles map[string]error, err error) {
 	s.comparing.Lock()
 	defer s.comparing.Unlock()
 	pending, err := s.drifts.Pending(ctx, 1000)
 	if err != nil || len(pending) == 0 {
-		return false, err
+		return false, nil, err
 	}
-	places := map[string]*place{}
+	places, troubles := map[string]*place{}, map[string]error{}
 	for _, check := range pending {
-		p, ok := places[check.DeploymentID]
+		id := check.DeploymentID
+		if troubles[id] != nil {
+			continue
+		}
+		p, ok := places[id]
 		if !ok {
 			var end func()
-			if p, end, err = s.place(ctx, check.DeploymentID); err != nil {
-				return later, err
+			if p, end, err = s.place(ctx, id); err != nil {
+				troubles[id] = err
+				continue
 			}
 			defer end()
-			places[check.DeploymentID] = p
+			places[id] = p
 		}
 		if p.busy {
 			later = true
 			continue
 		}
 		if err := s.compare(ctx, p, check); err != nil {
-			return later, err
+			troubles[id] = err
 		}
 	}
-	return later, nil
+	return later, troubles, ctx.Err()
 }
 
 // place is a deployment with what is needed to compare it.
@@ -74,7 +83,7 @@ type place struct {
 	deployments.Deployment
 	rows map[string]deployments.Resource
 	env  wherry.Environment
-	c    *caller // acts as who deployed it
+	c    *caller // acts for who deployed it
 	busy bool    // a deploy is going on
 }
 
@@ -105,7 +114,7 @@ func (s *Service) place(ctx context.Context, id string) (p *place, end func(), e
 	} else if ok {
 		by = v.CreatedBy
 	}
-	if p.c, end, err = s.callerNamed(ctx, p.WorkspaceID, by, "comparing a deployment"); err != nil {
+	if p.c, end, err = s.callerFor(ctx, p.WorkspaceID, by, "comparing a deployment"); err != nil {
 		return nil, nil, err
 	}
 	p.c.deployment = id

@@ -2,6 +2,7 @@ package deployments
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -44,17 +45,20 @@ const (
 // Synced says of a deployment whether it is what was deployed, and, which is
 // another thing, whether it works.
 type Synced struct {
-	DeploymentID string        `json:"deployment_id"`
-	WorkspaceID  int64         `json:"workspace_id"`
-	Bundle       string        `json:"bundle"`
-	Target       string        `json:"target"`
-	RootPath     string        `json:"root_path"`
-	Version      int64         `json:"version"`
-	Commit       string        `json:"commit,omitempty"`
-	Sync         string        `json:"sync"`
-	Health       string        `json:"health"`
-	Failing      []string      `json:"failing,omitempty"` // jobs whose last run failed
-	Drift        []drift.Drift `json:"drift"`
+	DeploymentID string   `json:"deployment_id"`
+	WorkspaceID  int64    `json:"workspace_id"`
+	Bundle       string   `json:"bundle"`
+	Target       string   `json:"target"`
+	RootPath     string   `json:"root_path"`
+	Version      int64    `json:"version"`
+	Commit       string   `json:"commit,omitempty"`
+	Sync         string   `json:"sync"`
+	Health       string   `json:"health"`
+	Failing      []string `json:"failing,omitempty"` // jobs whose last run failed
+	// Trouble is why it could not be compared: Sync is unknown then, or drifted by
+	// what was found before.
+	Trouble string        `json:"trouble,omitempty"`
+	Drift   []drift.Drift `json:"drift"`
 }
 
 type reportIn struct {
@@ -75,7 +79,8 @@ func (s *Service) Drift(ctx context.Context, look bool) (*DriftReport, error) {
 }
 
 func (s *Service) drift(ctx context.Context, in *reportIn, look bool) (*DriftReport, error) {
-	if _, err := s.Compare(ctx); err != nil {
+	_, troubles, err := s.Compare(ctx)
+	if err != nil {
 		return nil, err
 	}
 	ws := wherry.IdentityFrom(ctx).Scope()
@@ -89,7 +94,7 @@ func (s *Service) drift(ctx context.Context, in *reportIn, look bool) (*DriftRep
 		if d.DestroyedAt > 0 || d.RootPath == "" || in.Target != "" && d.Target != in.Target {
 			continue
 		}
-		synced, ok, err := s.synced(ctx, d, look)
+		synced, ok, err := s.synced(ctx, d, look, troubles[d.ID])
 		if err != nil {
 			return nil, err
 		}
@@ -116,14 +121,14 @@ func (s *Service) drift(ctx context.Context, in *reportIn, look bool) (*DriftRep
 	return out, nil
 }
 
-func (s *Service) synced(ctx context.Context, d deployments.Deployment, look bool) (*Synced, bool, error) {
+func (s *Service) synced(ctx context.Context, d deployments.Deployment, look bool, trouble error) (*Synced, bool, error) {
 	last, ok, err := s.store.LastDeployed(ctx, d.ID)
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	if look {
-		if err := s.lookAt(ctx, d.ID); err != nil {
-			return nil, false, err
+	if look && trouble == nil {
+		if trouble = s.lookAt(ctx, d.ID); ctx.Err() != nil {
+			return nil, false, trouble
 		}
 	}
 	rows, err := s.store.Resources(ctx, d.ID)
@@ -133,6 +138,10 @@ func (s *Service) synced(ctx context.Context, d deployments.Deployment, look boo
 	out := &Synced{
 		DeploymentID: d.ID, WorkspaceID: d.WorkspaceID, Bundle: d.Bundle, Target: d.Target, RootPath: d.RootPath, Version: last.Version, Commit: last.Git.Commit,
 		Sync: InSync, Health: Unknown, Drift: []drift.Drift{},
+	}
+	if trouble != nil {
+		slog.Error("drift: compare a deployment", "deployment", d.ID, "err", trouble)
+		out.Sync, out.Trouble = Unknown, "it could not be compared: "+trouble.Error()
 	}
 	for _, row := range rows {
 		if row.Kind != "jobs" || row.Doomed {

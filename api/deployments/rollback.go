@@ -62,13 +62,13 @@ func (s *Service) serveRollback(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Rollback deploys a former version of a deployment again, with the rights of
-// the principal called actor: its files, its resources with their settings, its
+// the principal called actor, or the installation's admin's once they are gone: its files, its resources with their settings, its
 // permissions and grants. in.Version 0 is the version before the live one. It
 // makes a new version that names the one it restores. Resources that may hold
 // data and that the former version did not have stay, unless in.AllowDataLoss.
 // While another deploy is going on it is RESOURCE_CONFLICT.
 func (s *Service) Rollback(ctx context.Context, ws int64, id, actor string, in deployment.Rollback) (*deployment.Report, error) {
-	c, end, err := s.callerNamed(ctx, ws, actor, "rollback of a deploy")
+	c, end, err := s.callerFor(ctx, ws, actor, "rollback of a deploy")
 	if err != nil {
 		return nil, err
 	}

@@ -61,21 +61,26 @@ func (s *Service) settleAll(ctx context.Context) error {
 		return err
 	}
 	for _, v := range list {
-		d, err := s.deploymentOf(ctx, v)
-		if err != nil {
-			return err
-		}
-		c, end, err := s.callerNamed(ctx, d.WorkspaceID, v.CreatedBy, "recovery of a deploy")
-		if err != nil {
-			return err
-		}
-		report, err := s.settle(ctx, c, v)
-		end()
-		if err != nil || len(report.Left) > 0 {
-			slog.Error("settle a deploy", "root", d.RootPath, "version", v.Version, "left", report.Left, "err", err)
+		left, err := s.settleOne(ctx, v)
+		if err != nil || len(left) > 0 {
+			slog.Error("settle a deploy", "deployment", v.DeploymentID, "version", v.Version, "left", left, "err", err)
 		}
 	}
 	return nil
+}
+
+func (s *Service) settleOne(ctx context.Context, v deployments.Version) (left []string, err error) {
+	d, err := s.deploymentOf(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	c, end, err := s.callerFor(ctx, d.WorkspaceID, v.CreatedBy, "recovery of a deploy")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	report, err := s.settle(ctx, c, v)
+	return report.Left, err
 }
 
 // remove deletes a resource that the deployment made; one that it found stays.

@@ -18,7 +18,7 @@ func (s *Service) failed(ctx context.Context, v deployments.Version, reason stri
 	if err != nil {
 		return err
 	}
-	c, end, err := s.callerNamed(ctx, d.WorkspaceID, v.CreatedBy, "recovery of a deploy")
+	c, end, err := s.callerFor(ctx, d.WorkspaceID, v.CreatedBy, "recovery of a deploy")
 	if err != nil {
 		return err
 	}
@@ -164,29 +164,37 @@ func (s *Service) orphans(ctx context.Context, c *caller, deploymentID string) e
 }
 
 // recover takes back what a killed server left half deployed, and puts the live
-// files of those deployments right.
+// files of those deployments right. One that can not be taken back now is left
+// as it is, to the next start or, once its lease is over, to the next deploy:
+// the others and the server go on.
 func (s *Service) recover(ctx context.Context) error {
 	list, err := s.store.Unfinished(ctx)
 	if err != nil {
 		return err
 	}
 	for _, v := range list {
-		d, err := s.deploymentOf(ctx, v)
-		if err != nil {
-			return err
+		if err := s.recoverOne(ctx, v); err != nil {
+			slog.Error("take back a deploy that was broken off", "deployment", v.DeploymentID, "version", v.Version, "err", err)
 		}
-		slog.Info("taking back a deploy that was broken off", "root", d.RootPath, "version", v.Version)
-		if err := s.failed(ctx, v, deployments.ReasonExpired); err != nil {
-			return err
-		}
-		if d.FilePath == "" {
-			continue
-		}
+	}
+	if err := s.settleAll(ctx); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func (s *Service) recoverOne(ctx context.Context, v deployments.Version) error {
+	d, err := s.deploymentOf(ctx, v)
+	if err != nil {
+		return err
+	}
+	slog.Info("taking back a deploy that was broken off", "root", d.RootPath, "version", v.Version)
+	if d.FilePath != "" {
 		if err := s.goLive(d.WorkspaceID, v.TreeDigest, d.TreeDigest, d.FilePath); err != nil {
 			return fmt.Errorf("restore the files of %s: %w", d.RootPath, err)
 		}
 	}
-	return s.settleAll(ctx)
+	return s.failed(ctx, v, deployments.ReasonExpired)
 }
 
 func (s *Service) deploymentOf(ctx context.Context, v deployments.Version) (deployments.Deployment, error) {
