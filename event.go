@@ -24,6 +24,9 @@ const (
 	// {deployment_id, version, bundle, target, commit, branch, origin_url, author, message, dirty_digest, tree_digest, resources:[{key,id}], restores (version, if it brought one back),
 	// ci_run (run/attempt/job of the workflow that deployed)}
 	EventDeployment = "deployment.completed"
+	// {deployment_id, version, bundle, target, root_path, namespace, note, and where a pull request's end did it repo, pull_request, state};
+	// the actor is who destroyed it, or ended the pull request
+	EventDestroyed = "deployment.destroyed"
 	// {job_id, job_name, deployment_id, version, trigger}; Subject is the job run's id
 	EventRunStarted = "run.started"
 	// {job_id, result_state}

@@ -48,9 +48,13 @@ newer than that version stays, unless --auto-approve is given.`,
 func (f *bundleFlags) deployed(c *cobra.Command, cl *client.Client, b *bundle.Bundle) (*deployment.Summary, error) {
 	s, err := deploy.Summary(c.Context(), cl, b.Workspace.Root)
 	if err == nil && s.DeploymentID == "" {
-		return nil, wherry.Errorf(wherry.CodeDoesNotExist, "nothing is deployed to %s: run `wherry bundle deploy` first", b.Workspace.Root)
+		err = nothing(b)
 	}
 	return s, err
+}
+
+func nothing(b *bundle.Bundle) error {
+	return wherry.Errorf(wherry.CodeDoesNotExist, "nothing is deployed to %s: run `wherry bundle deploy` first", b.Workspace.Root)
 }
 
 // historyCommand lists the versions of what is deployed.
@@ -58,12 +62,15 @@ func historyCommand() *cobra.Command {
 	f := &bundleFlags{}
 	return f.command(&cobra.Command{
 		Use:   "history",
-		Short: "List the versions that were deployed",
+		Short: "List the versions that were deployed, and who destroyed them",
 		Args:  cobra.NoArgs,
 	}, func(c *cobra.Command, cl *client.Client, b *bundle.Bundle) error {
-		s, err := f.deployed(c, cl, b)
+		s, err := deploy.Last(c.Context(), cl, b.Workspace.Root)
 		if err != nil {
 			return err
+		}
+		if s.DeploymentID == "" {
+			return nothing(b)
 		}
 		h, err := deploy.History(c.Context(), cl, s.DeploymentID)
 		if err != nil {
@@ -86,6 +93,9 @@ func printHistory(w io.Writer, list []deployment.Version) {
 		}
 		if v.Type == "destroy" {
 			status += ", destroyed"
+		}
+		if v.Note != "" {
+			status += ": " + v.Note
 		}
 		if v.Live {
 			status += ", live"

@@ -199,6 +199,7 @@ func (b *builder) work(ctx context.Context) error {
 	b.deployed = deployments.New(b.db)
 	b.deployAPI = deploymentsapi.New(b.db, b.deployed, b.cfg.State)
 	b.add(b.deployAPI.Watch, b.deployAPI.Routes()...)
+	b.add(b.deployAPI.FollowPulls)
 	b.places, b.proofs, b.outbox = environments.New(b.db), verifications.New(b.db), notices.New(b.db)
 	b.placesAPI = environmentsapi.New(b.places, b.deployed, b.proofs, b.outbox)
 	b.add(nil, b.placesAPI.Routes()...)

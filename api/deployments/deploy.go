@@ -42,9 +42,14 @@ func (s *Service) deploy(ctx context.Context, c *caller, in *deployment.Request)
 
 func (s *Service) deployAs(ctx context.Context, w *work) (*deployment.Report, error) {
 	c, in := w.c, w.in
+	repo, err := s.repoOf(ctx, c, in)
+	if err != nil {
+		return nil, err
+	}
 	d, err := s.store.Open(ctx, deployments.Deployment{
 		WorkspaceID: c.WorkspaceID, RootPath: in.RootPath, FilePath: in.FilePath, Bundle: in.Bundle, Target: in.Target, Mode: publicMode(in.Mode),
 		DisplayName: in.Bundle, Status: deployments.StatusInProgress, CreatedBy: c.UserName,
+		Namespace: in.Namespace, RepoID: repo,
 	})
 	if err != nil {
 		return nil, err

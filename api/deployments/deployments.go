@@ -16,9 +16,11 @@ import (
 	"github.com/wherry-ml/wherry/bundle/deployment"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/cicd"
 	"github.com/wherry-ml/wherry/store/deployments"
 	"github.com/wherry-ml/wherry/store/drift"
 	"github.com/wherry-ml/wherry/store/environments"
+	"github.com/wherry-ml/wherry/store/git"
 )
 
 // Service deploys.
@@ -28,7 +30,10 @@ type Service struct {
 	// places says where a target goes.
 	places *environments.Store
 	drifts *drift.Store
-	dir    state.Dir
+	// repos and runs tell whose pull request a namespace is of.
+	repos *git.Store
+	runs  *cicd.Store
+	dir   state.Dir
 	// handler is the server's whole surface: resources are made through their
 	// own APIs, with the rights of the caller.
 	handler   http.Handler
@@ -41,7 +46,7 @@ type Service struct {
 
 // New returns the service. Call Start before the first request.
 func New(db *store.DB, s *deployments.Store, dir state.Dir) *Service {
-	return &Service{db: db, store: s, places: environments.New(db), drifts: drift.New(db), dir: dir, running: map[string]bool{}, step: func(string) error { return nil }}
+	return &Service{db: db, store: s, places: environments.New(db), drifts: drift.New(db), repos: git.New(db), runs: cicd.New(db), dir: dir, running: map[string]bool{}, step: func(string) error { return nil }}
 }
 
 // Start gives the service the server's handler, and takes back what a killed

@@ -59,8 +59,18 @@ func (s *Service) destroyID(ctx context.Context, c *caller, id string, in *deplo
 	return s.destroy(ctx, c, in)
 }
 
+// cause is who had a deployment destroyed, and why if they did not ask for it.
+type cause struct {
+	by, note string
+	event    map[string]any // what the event says besides
+}
+
 // destroy takes away the resources that a deployment made, and its files.
 func (s *Service) destroy(ctx context.Context, c *caller, in *deployment.Destroy) (*deployment.Report, error) {
+	return s.destroyFor(ctx, c, in, cause{by: c.UserName})
+}
+
+func (s *Service) destroyFor(ctx context.Context, c *caller, in *deployment.Destroy, why cause) (*deployment.Report, error) {
 	d, ok, err := s.store.AtRoot(ctx, c.WorkspaceID, in.RootPath)
 	if err != nil {
 		return nil, err
@@ -83,12 +93,15 @@ func (s *Service) destroy(ctx context.Context, c *caller, in *deployment.Destroy
 		if err := s.destroyResources(ctx, c, d, report); err != nil {
 			return err
 		}
+		if err := s.step("destroyed"); err != nil {
+			return err
+		}
 		if err := s.clearRoot(ctx, d); err != nil {
 			return err
 		}
-		return s.store.Succeed(ctx, version, c.UserName, deployments.Done{RunID: c.RunID, Workspace: c.WorkspaceID})
+		return s.store.Succeed(ctx, version, why.by, deployments.Done{RunID: c.RunID, Workspace: c.WorkspaceID, Event: why.event})
 	}
-	v := deployments.Version{DeploymentID: d.ID, Kind: deployments.KindDestroy, DisplayName: d.DisplayName, Target: d.Target, Mode: d.Mode, CreatedBy: c.UserName}
+	v := deployments.Version{DeploymentID: d.ID, Kind: deployments.KindDestroy, DisplayName: d.DisplayName, Target: d.Target, Mode: d.Mode, CreatedBy: why.by, Note: why.note, Resumable: true}
 	if err := s.locked(ctx, d, v, in.ForceLock, fn, func(v deployments.Version) { version = v }); err != nil {
 		return nil, err
 	}
@@ -124,11 +137,17 @@ func (s *Service) destroyResources(ctx context.Context, c *caller, d deployments
 
 type summaryRequest struct {
 	RootPath string `json:"root_path"`
+	// Destroyed asks for what was there last if nothing is.
+	Destroyed bool `json:"destroyed"`
 }
 
 func (s *Service) summary(ctx context.Context, in *summaryRequest) (*deployment.Summary, error) {
 	out := &deployment.Summary{Resources: map[string]string{}}
-	d, ok, err := s.store.AtRoot(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.RootPath)
+	at := s.store.AtRoot
+	if in.Destroyed {
+		at = s.store.LastAtRoot
+	}
+	d, ok, err := at(ctx, wherry.IdentityFrom(ctx).WorkspaceID, in.RootPath)
 	if err != nil || !ok {
 		return out, err
 	}

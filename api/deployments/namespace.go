@@ -5,26 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
 	"github.com/wherry-ml/wherry/bundle/deployment"
 	"github.com/wherry-ml/wherry/store/deployments"
+	"github.com/wherry-ml/wherry/store/git"
 )
-
-// DestroyNamespace destroys, with the rights of the principal called actor, what
-// was deployed to a namespace: of one repository if its URL is given, of one
-// bundle if its name is. It returns a report for each deployment destroyed; none
-// is no error.
-func (s *Service) DestroyNamespace(ctx context.Context, ws int64, actor string, in deployment.Namespace) (*deployment.Destroyed, error) {
-	c, end, err := s.callerNamed(ctx, ws, actor, "destroying a namespace")
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	return s.destroyNamespace(ctx, c, &in)
-}
 
 func (s *Service) serveDestroyNamespace(w http.ResponseWriter, r *http.Request) error {
 	in, err := decode[deployment.Namespace](r)
@@ -38,6 +25,9 @@ func (s *Service) serveDestroyNamespace(w http.ResponseWriter, r *http.Request) 
 	return api.WriteJSON(w, http.StatusOK, out)
 }
 
+// destroyNamespace destroys what was deployed to a namespace: of one repository
+// if its URL is given, of one bundle if its name is. It returns a report for each
+// deployment destroyed; none is no error.
 func (s *Service) destroyNamespace(ctx context.Context, c *caller, in *deployment.Namespace) (*deployment.Destroyed, error) {
 	if in.Name == "" {
 		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "namespace is missing")
@@ -53,7 +43,7 @@ func (s *Service) destroyNamespace(ctx context.Context, c *caller, in *deploymen
 		if err := json.Unmarshal([]byte(request), &was); err != nil {
 			return nil, err
 		}
-		if was.Namespace != in.Name || in.Bundle != "" && was.Bundle != in.Bundle || in.OriginURL != "" && !sameRepo(was.Git.OriginURL, in.OriginURL) {
+		if was.Namespace != in.Name || in.Bundle != "" && was.Bundle != in.Bundle || in.OriginURL != "" && !git.SameOrigin(was.Git.OriginURL, in.OriginURL) {
 			continue
 		}
 		report, err := s.destroy(ctx, c, &deployment.Destroy{RootPath: was.RootPath})
@@ -65,12 +55,6 @@ func (s *Service) destroyNamespace(ctx context.Context, c *caller, in *deploymen
 		out.Reports = append(out.Reports, report)
 	}
 	return out, errors.Join(errs...)
-}
-
-// sameRepo compares the URLs of a repository, which may end with .git or not.
-func sameRepo(a, b string) bool {
-	trim := func(s string) string { return strings.TrimSuffix(strings.TrimRight(s, "/"), ".git") }
-	return strings.EqualFold(trim(a), trim(b))
 }
 
 // protected refuses to delete, or to make anew, what the bundle protects with

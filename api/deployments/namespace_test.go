@@ -26,9 +26,13 @@ func TestNamespaces(t *testing.T) {
 	if got := s.jobs(); len(got) != 6 || got["[pr-12] one"] != "new" || !s.schema("lab.pr_1_made") || !s.schema("lab.made") {
 		t.Fatalf("deployed: %v", got)
 	}
-	other, err := s.service.DestroyNamespace(ctx, 1, bundle.LocalUser, deployment.Namespace{Name: "pr-12", OriginURL: "https://git.example.com/other.git"})
-	if err != nil || len(other.Reports) != 0 {
-		t.Errorf("another repository's: %+v %v", other, err)
+	destroy := func(in deployment.Namespace) *deployment.Destroyed {
+		out := &deployment.Destroyed{}
+		check(t, s.client.Do(ctx, "POST", "/api/wherry/deployments/destroy-namespace", in, out))
+		return out
+	}
+	if other := destroy(deployment.Namespace{Name: "pr-12", OriginURL: "https://git.example.com/other.git"}); len(other.Reports) != 0 {
+		t.Errorf("another repository's: %+v", other)
 	}
 	b, err := bundle.Load(ctx, bundle.Options{Dir: dir})
 	check(t, err)
@@ -41,16 +45,13 @@ func TestNamespaces(t *testing.T) {
 	if got := s.jobs(); len(got) != 4 || s.schema("lab.made") || below("") || !below("pr-1") || !below("pr-12") {
 		t.Errorf("after the destroy of the target: %v", got)
 	}
-	gone, err := s.service.DestroyNamespace(ctx, 1, bundle.LocalUser, deployment.Namespace{Name: "pr-12", Bundle: "x"})
-	if err != nil || len(gone.Reports) != 1 {
-		t.Errorf("destroyed: %+v %v", gone, err)
+	if gone := destroy(deployment.Namespace{Name: "pr-12", Bundle: "x"}); len(gone.Reports) != 1 {
+		t.Errorf("destroyed: %+v", gone)
 	}
 	if got := s.jobs(); len(got) != 2 || s.schema("lab.pr_12_made") || !s.schema("lab.pr_1_made") || below("pr-12") || !below("pr-1") {
 		t.Errorf("after the destroy of pr-12: %v", got)
 	}
-	again := &deployment.Destroyed{}
-	check(t, s.client.Do(ctx, "POST", "/api/wherry/deployments/destroy-namespace", deployment.Namespace{Name: "pr-12"}, again))
-	if len(again.Reports) != 0 {
+	if again := destroy(deployment.Namespace{Name: "pr-12"}); len(again.Reports) != 0 {
 		t.Errorf("destroyed twice: %+v", again)
 	}
 }

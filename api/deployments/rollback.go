@@ -155,6 +155,7 @@ func (s *Service) history(ctx context.Context, in *historyRequest) (*deployment.
 	if err != nil {
 		return nil, err
 	}
+	gone := len(list) > 0 && list[0].Kind == deployments.KindDestroy && list[0].Reason == deployments.ReasonSuccess
 	out := &deployment.History{Versions: []deployment.Version{}}
 	for _, v := range list {
 		kind := "deploy"
@@ -162,7 +163,7 @@ func (s *Service) history(ctx context.Context, in *historyRequest) (*deployment.
 			kind = "destroy"
 		}
 		out.Versions = append(out.Versions, deployment.Version{
-			Version: v.Version, Type: kind, Status: endings[v.Reason], Live: v.Version == live.Version && kind == "deploy", Restores: v.Restores,
+			Version: v.Version, Type: kind, Status: endings[v.Reason], Live: v.Version == live.Version && kind == "deploy" && !gone, Restores: v.Restores, Note: v.Note,
 			Restorable: v.Restorable, Git: deployment.Git(v.Git), DirtyDigest: v.DirtyDigest, TreeDigest: v.TreeDigest, CreatedBy: v.CreatedBy, CreatedAt: v.CreatedAt,
 			CompletedAt: v.CompletedAt,
 		})

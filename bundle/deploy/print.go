@@ -126,6 +126,13 @@ func Summary(ctx context.Context, c *client.Client, root string) (*deployment.Su
 	return s, c.Do(ctx, "GET", "/api/wherry/deployments/summary?root_path="+url.QueryEscape(root), nil, s)
 }
 
+// Last returns what was deployed to a root path last, though it may be destroyed;
+// an empty summary for nothing.
+func Last(ctx context.Context, c *client.Client, root string) (*deployment.Summary, error) {
+	s := &deployment.Summary{}
+	return s, c.Do(ctx, "GET", "/api/wherry/deployments/summary?destroyed=true&root_path="+url.QueryEscape(root), nil, s)
+}
+
 // PrintSummary shows what is deployed.
 func PrintSummary(w io.Writer, server string, b *bundle.Bundle, s *deployment.Summary) {
 	if s.DeploymentID == "" {

@@ -244,6 +244,7 @@ type Version struct {
 	Status      string `json:"status"` // "in progress", "success", "failure", "aborted" or "expired"
 	Live        bool   `json:"live,omitempty"`
 	Restores    int64  `json:"restores_version,omitempty"`
+	Note        string `json:"note,omitempty"` // why, of one that its deployer did not ask for
 	Restorable  bool   `json:"restorable"`
 	Git         Git    `json:"git"`
 	DirtyDigest string `json:"dirty_digest,omitempty"`

@@ -182,6 +182,14 @@ func (s *Store) Run(ctx context.Context, ws, id int64) (r *Record, err error) {
 	return r, err
 }
 
+// RepoOf is the repository of a run, whichever workspace it is in.
+func (s *Store) RepoOf(ctx context.Context, id int64) (repoID int64, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Row(`SELECT repo_id FROM ci_run WHERE id = $1`, id).Scan(&repoID)
+	})
+	return repoID, err
+}
+
 // Filter narrows Runs; what is zero does not.
 type Filter struct {
 	WorkspaceID int64

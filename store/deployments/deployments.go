@@ -69,6 +69,10 @@ type Deployment struct {
 	UpdatedAt   int64
 	DestroyedBy string
 	DestroyedAt int64
+	// Namespace is that of a pull request, say, "" for none; RepoID is the
+	// repository whose pull request that is, 0 if it is not known.
+	Namespace string
+	RepoID    int64
 }
 
 // Git is where the source of a version came from.
@@ -108,6 +112,8 @@ type Version struct {
 	Resumable bool
 	// Restores is the version that this one brought back, 0 for none.
 	Restores int64
+	// Note says why, of one that its deployer did not ask for.
+	Note string
 	// Restorable tells whether it can be deployed again; it is read only.
 	Restorable bool
 }
@@ -119,11 +125,11 @@ type Store struct{ db *store.DB }
 func New(db *store.DB) *Store { return &Store{db: db} }
 
 const deploymentColumns = `id, workspace_id, root_path, file_path, bundle, target, mode, display_name, status, last_version,
-	tree_digest, created_by, created_at, updated_at, destroyed_by, destroyed_at`
+	tree_digest, created_by, created_at, updated_at, destroyed_by, destroyed_at, namespace, repo_id`
 
 func scanDeployment(scan func(...any) error) (d Deployment, err error) {
 	err = scan(&d.ID, &d.WorkspaceID, &d.RootPath, &d.FilePath, &d.Bundle, &d.Target, &d.Mode, &d.DisplayName, &d.Status, &d.LastVersion,
-		&d.TreeDigest, &d.CreatedBy, &d.CreatedAt, &d.UpdatedAt, &d.DestroyedBy, &d.DestroyedAt)
+		&d.TreeDigest, &d.CreatedBy, &d.CreatedAt, &d.UpdatedAt, &d.DestroyedBy, &d.DestroyedAt, &d.Namespace, &d.RepoID)
 	return d, err
 }
 
@@ -220,21 +226,29 @@ func create(tx *store.Tx, d Deployment) (Deployment, error) {
 	}
 	d.CreatedAt, d.UpdatedAt = now, now
 	_, err = tx.Exec(`INSERT INTO deployment (`+deploymentColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', 0)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', 0, $15, $16)`,
 		d.ID, d.WorkspaceID, d.RootPath, d.FilePath, d.Bundle, d.Target, d.Mode, d.DisplayName, d.Status, d.LastVersion,
-		d.TreeDigest, d.CreatedBy, d.CreatedAt, d.UpdatedAt)
+		d.TreeDigest, d.CreatedBy, d.CreatedAt, d.UpdatedAt, d.Namespace, d.RepoID)
 	return d, err
 }
 
 // Open returns the deployment at d.RootPath, making it of d if there is none.
+// To the namespace of a pull request that has ended it is INVALID_STATE.
 func (s *Store) Open(ctx context.Context, d Deployment) (out Deployment, err error) {
 	for range 3 { // on PostgreSQL two may make it at once: who lost finds the other's the next time
 		err = s.db.Write(ctx, func(tx *store.Tx) error {
+			if err := openPull(tx, d); err != nil {
+				return err
+			}
 			out, err = atRoot(tx, d.WorkspaceID, d.RootPath)
 			if errors.Is(err, store.ErrNoRows) {
 				out, err = create(tx, d)
+				return err
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return place(tx, &out, d)
 		})
 		if !store.IsDuplicate(err) {
 			return out, err

@@ -13,7 +13,7 @@ import (
 )
 
 const versionColumns = `deployment_id, version, kind, status, reason, display_name, target, mode, cli_version, git, dirty_digest, tree_digest,
-	created_by, created_at, completed_by, completed_at, expires_at, resumable, restores`
+	created_by, created_at, completed_by, completed_at, expires_at, resumable, restores, note`
 
 // versionFields are versionColumns and what is computed of others.
 const versionFields = versionColumns + `, request <> ''`
@@ -21,7 +21,7 @@ const versionFields = versionColumns + `, request <> ''`
 func scanVersion(scan func(...any) error) (v Version, err error) {
 	git := ""
 	err = scan(&v.DeploymentID, &v.Version, &v.Kind, &v.Status, &v.Reason, &v.DisplayName, &v.Target, &v.Mode, &v.CLIVersion, &git, &v.DirtyDigest, &v.TreeDigest,
-		&v.CreatedBy, &v.CreatedAt, &v.CompletedBy, &v.CompletedAt, &v.ExpiresAt, &v.Resumable, &v.Restores, &v.Restorable)
+		&v.CreatedBy, &v.CreatedAt, &v.CompletedBy, &v.CompletedAt, &v.ExpiresAt, &v.Resumable, &v.Restores, &v.Note, &v.Restorable)
 	if err == nil && git != "" {
 		err = json.Unmarshal([]byte(git), &v.Git)
 	}
@@ -66,9 +66,9 @@ func begin(tx *store.Tx, ws int64, v *Version, force bool) error {
 	}
 	v.Version, v.Status, v.CreatedAt, v.ExpiresAt = next, VersionInProgress, now, now+Lease.Milliseconds()
 	if _, err := tx.Exec(`INSERT INTO deployment_version (`+versionColumns+`)
-		VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8, $9, $10, $11, $12, $13, '', 0, $14, $15, $16)`,
+		VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8, $9, $10, $11, $12, $13, '', 0, $14, $15, $16, $17)`,
 		v.DeploymentID, v.Version, v.Kind, v.Status, v.DisplayName, v.Target, v.Mode, v.CLIVersion, rawJSON(v.Git), v.DirtyDigest, v.TreeDigest,
-		v.CreatedBy, v.CreatedAt, v.ExpiresAt, v.Resumable, v.Restores); err != nil {
+		v.CreatedBy, v.CreatedAt, v.ExpiresAt, v.Resumable, v.Restores, v.Note); err != nil {
 		return err
 	}
 	return tx.ExecVersioned(`UPDATE deployment SET last_version = $1, status = $2, updated_at = $3 WHERE id = $4 AND last_version = $5`,
@@ -317,7 +317,10 @@ func (s *Store) Succeed(ctx context.Context, v Version, actor string, done Done)
 			if err := drift.Destroyed(tx, v.DeploymentID, actor); err != nil {
 				return err
 			}
-			return markDeleted(tx, v.DeploymentID, actor)
+			if err := markDeleted(tx, v.DeploymentID, actor); err != nil {
+				return err
+			}
+			return emitDestroyed(tx, v, actor, done)
 		}
 		if _, err := tx.Exec(`UPDATE deployment_version SET request = $1, settled = $2 WHERE deployment_id = $3 AND version = $4`,
 			done.Request, !v.Resumable, v.DeploymentID, v.Version); err != nil {

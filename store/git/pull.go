@@ -158,16 +158,26 @@ func (s *Store) MovePull(ctx context.Context, r Repo, p PullRequest, baseSHA, he
 	})
 }
 
-// ClosePull ends a pull request: merged to a commit, or closed for "".
+// ClosePull ends a pull request: merged to a commit, or closed for "". An actor
+// "" is who moved its base there, or its head away.
 func (s *Store) ClosePull(ctx context.Context, r Repo, p PullRequest, mergeSHA, actor string) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error { return closePull(tx, r, p, mergeSHA, actor) })
 }
 
 func closePull(tx *store.Tx, r Repo, p PullRequest, mergeSHA, actor string) error {
-	p.State, p.ClosedBy = PullClosed, actor
+	p.State = PullClosed
+	moved := Push{RepoID: p.HeadRepoID, Ref: "refs/heads/" + p.Head, New: Zero}
 	if mergeSHA != "" {
 		p.State, p.MergeSHA = PullMerged, mergeSHA
+		moved = Push{RepoID: r.ID, Ref: "refs/heads/" + p.Base, New: mergeSHA}
 	}
+	if actor == "" {
+		err := tx.Row(`SELECT actor FROM git_push WHERE repo_id = $1 AND ref = $2 AND new_sha = $3 ORDER BY id DESC LIMIT 1`, moved.RepoID, moved.Ref, moved.New).Scan(&actor)
+		if err != nil && !errors.Is(err, store.ErrNoRows) {
+			return err
+		}
+	}
+	p.ClosedBy = actor
 	return changePull(tx, r, p, ActionClosed, actor)
 }
 
