@@ -15,11 +15,12 @@ type ciView struct {
 	out    io.Writer
 	silent bool // JSON comes at the end
 	last   *workflow.Job
-	ended  map[*workflow.Job]int // the last step that was said to have ended
+	begun  map[*workflow.Job]int // the last step that was said to have begun
+	ended  map[*workflow.Job]int // and to have ended
 }
 
 func newCIView(out io.Writer, format string) *ciView {
-	return &ciView{out: out, silent: format == "json", ended: map[*workflow.Job]int{}}
+	return &ciView{out: out, silent: format == "json", begun: map[*workflow.Job]int{}, ended: map[*workflow.Job]int{}}
 }
 
 func (v *ciView) print(format string, args ...any) {
@@ -65,12 +66,14 @@ func (v *ciView) job(j *workflow.Job) {
 
 func (v *ciView) step(j *workflow.Job, s *workflow.Step) {
 	v.job(j)
+	said := v.begun
 	if s.State == workflow.Completed {
-		if v.ended[j] >= s.Number {
-			return // its summary came
-		}
-		v.ended[j] = s.Number
+		said = v.ended
 	}
+	if said[j] >= s.Number {
+		return // its summary came
+	}
+	said[j] = s.Number
 	switch {
 	case s.State == workflow.Running:
 		v.print("  ▸ %s", s.Name)

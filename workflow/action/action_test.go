@@ -49,9 +49,37 @@ func TestSatisfies(t *testing.T) {
 		{"2.0.0", "^1.2.0", false},
 		{"17.0.9", "17", true},
 		{"1.9.8", "v1.9.8", true},
+		{"3.12.1", "3.12-dev", true},
+		{"21.0.2", "21-ea", true},
+		{"3.11.4", "pypy3.11", false},
+		{"3.13.0", "3.13t", false},
+		{"3.13.0", "three", false},
 	} {
 		if got := satisfies(tt.version, tt.want); got != tt.ok {
 			t.Errorf("%s for %q: %t", tt.version, tt.want, got)
+		}
+	}
+}
+
+// TestVersionIn: a tool's version is read from the files that projects keep.
+func TestVersionIn(t *testing.T) {
+	for _, tt := range []struct{ name, text, tool, want string }{
+		{".python-version", "# ours\n3.11.4\n3.10\n", "python", "3.11.4"},
+		{"pyproject.toml", "[project]\nname = \"x\"\nrequires-python = \">=3.10\"\n", "python", ">=3.10"},
+		{".tool-versions", "nodejs 20.1.0\npython 3.12.1 3.11\njava temurin-17.0.10+7\n", "python", "3.12.1"},
+		{".tool-versions", "nodejs 20.1.0\n", "node", "20.1.0"},
+		{".tool-versions", "java temurin-17.0.10+7\n", "java", "17.0.10+7"},
+		{"package.json", `{"engines": {"node": ">=18"}}`, "node", ">=18"},
+		{"package.json", `{"engines": {"node": ">=18"}, "volta": {"node": "20.1.0"}}`, "node", "20.1.0"},
+		{".nvmrc", "v20.11\n", "node", "v20.11"},
+	} {
+		if got, err := versionIn(tt.name, tt.text, tt.tool); err != nil || got != tt.want {
+			t.Errorf("%s of %s: %q %v, want %q", tt.tool, tt.name, got, err, tt.want)
+		}
+	}
+	for _, tt := range []struct{ name, text, tool string }{{".tool-versions", "nodejs 20\n", "python"}, {"pyproject.toml", "", "python"}, {".nvmrc", "\n", "node"}, {"package.json", "{", "node"}} {
+		if got, err := versionIn(tt.name, tt.text, tt.tool); err == nil {
+			t.Errorf("%s of %s: %q", tt.tool, tt.name, got)
 		}
 	}
 }

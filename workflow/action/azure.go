@@ -18,7 +18,7 @@ import (
 // az command is not here.
 func azureLogin(ctx context.Context, c *call) error {
 	client, tenant, subscription, secret := c.input("client-id"), c.input("tenant-id"), c.input("subscription-id"), ""
-	if creds := c.input("creds"); creds != "" {
+	if creds := c.input("creds"); creds != "" && client == "" && tenant == "" && subscription == "" { // one of those three, and creds is not looked at
 		var given struct {
 			ClientID     string `json:"clientId"`
 			ClientSecret string `json:"clientSecret"`
@@ -32,6 +32,9 @@ func azureLogin(ctx context.Context, c *call) error {
 	}
 	if client == "" || tenant == "" {
 		return errors.New("client-id and tenant-id, or creds, are needed: are the secrets or variables set for this repository or environment?")
+	}
+	if subscription == "" && !c.flag("allow-no-subscriptions") {
+		return errors.New("subscription-id is needed, or allow-no-subscriptions: true")
 	}
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {client}, "scope": {"https://management.azure.com/.default"}}
 	if secret != "" {

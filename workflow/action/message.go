@@ -2,6 +2,8 @@ package action
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -14,10 +16,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	gomail "github.com/wneessen/go-mail"
+	"github.com/yuin/goldmark"
 )
 
 // slack posts to an incoming webhook. The other ways into Slack need its API.
@@ -37,13 +42,69 @@ func slack(ctx context.Context, c *call) error {
 		}
 		payload = string(b)
 	}
+	if c.flag("payload-templated") || c.flag("payload-file-path-parsed") {
+		payload = filled(payload)
+	}
 	body, err := document(payload)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, hook, strings.NewReader(string(body)))
+	ok, response, err := post(ctx, hook, body)
+	if err != nil && c.flag("errors") {
+		return err
+	}
 	if err != nil {
-		return errors.New("the webhook is not a URL")
+		c.warn("%s", err) // as the action does, the step goes on
+	} else {
+		c.say("Slack took the message")
+	}
+	return errors.Join(c.output("ok", strconv.FormatBool(ok)), c.output("response", response), c.output("time", strconv.FormatInt(time.Now().Unix(), 10)))
+}
+
+var templated = regexp.MustCompile(`\$\{\{\s*(env|github)\.([\w.-]+)\s*\}\}`)
+
+// filled puts into a payload of a file what it names of env and github, which
+// has payload for the event and else what the variables of the step say.
+func filled(payload string) string {
+	var event any
+	if b, err := os.ReadFile(os.Getenv("GITHUB_EVENT_PATH")); err == nil {
+		_ = json.Unmarshal(b, &event) // none: nothing is filled in
+	}
+	return templated.ReplaceAllStringFunc(payload, func(found string) string {
+		m := templated.FindStringSubmatch(found)
+		path, ok := strings.CutPrefix(m[2], "payload.")
+		switch {
+		case m[1] == "env":
+			return jsonText(os.Getenv(m[2]))
+		case !ok:
+			return jsonText(os.Getenv("GITHUB_" + strings.ToUpper(m[2])))
+		}
+		v := event
+		for key := range strings.SplitSeq(path, ".") {
+			o, _ := v.(map[string]any)
+			v = o[key]
+		}
+		if v == nil {
+			return ""
+		}
+		return jsonText(fmt.Sprint(v))
+	})
+}
+
+// jsonText is a text as it stands between the quotes of JSON.
+func jsonText(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return ""
+	}
+	return string(b[1 : len(b)-1])
+}
+
+// post sends a message; response is what came back, as JSON.
+func post(ctx context.Context, hook string, body []byte) (ok bool, response string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, hook, bytes.NewReader(body))
+	if err != nil {
+		return false, `""`, errors.New("the webhook is not a URL")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
@@ -51,16 +112,25 @@ func slack(ctx context.Context, c *call) error {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err // without the address: it is a secret
 		}
-		return fmt.Errorf("post to Slack: %w", err)
+		return false, `""`, fmt.Errorf("post to Slack: %w", err)
 	}
 	defer res.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(res.Body, 500))
-	ok := res.StatusCode < 300
-	c.say("Slack answers %s", res.Status)
-	if !ok && c.flag("errors") {
-		return fmt.Errorf("Slack answers %s: %s", res.Status, strings.TrimSpace(string(text)))
+	text, err := io.ReadAll(io.LimitReader(res.Body, 10_000))
+	if err != nil {
+		return false, `""`, fmt.Errorf("post to Slack: %w", err)
 	}
-	return errors.Join(c.output("ok", strconv.FormatBool(ok)), c.output("response", string(text)))
+	response = string(text)
+	if !json.Valid(text) {
+		quoted, err := json.Marshal(response)
+		if err != nil {
+			return false, `""`, err
+		}
+		response = string(quoted)
+	}
+	if res.StatusCode >= 300 {
+		err = fmt.Errorf("Slack answers %s: %.500s", res.Status, strings.TrimSpace(string(text)))
+	}
+	return err == nil, response, err
 }
 
 // sendMail sends one message, as dawidd6/action-send-mail does.
@@ -71,9 +141,9 @@ func sendMail(ctx context.Context, c *call) error {
 		if err != nil {
 			return errors.New("connection_url is not a URL")
 		}
-		host, port, user = parsed.Hostname(), parsed.Port(), parsed.User.Username()
-		password, _ = parsed.User.Password()
 		secure = strings.HasSuffix(parsed.Scheme, "s") || strings.HasSuffix(parsed.Scheme, "+starttls")
+		host, port, user = parsed.Hostname(), cmp.Or(parsed.Port(), map[bool]string{true: "465", false: "25"}[secure]), parsed.User.Username()
+		password, _ = parsed.User.Password()
 	}
 	if host == "" {
 		return errors.New("server_address is needed: is the secret or variable set?")
@@ -131,25 +201,72 @@ func (c *call) message() (*gomail.Msg, error) {
 			return nil, fmt.Errorf("reply_to: %w", err)
 		}
 	}
+	if len(addresses(c.input("to")+","+c.input("cc")+","+c.input("bcc"))) == 0 {
+		return nil, errors.New("to, cc or bcc is needed: is the secret or variable set?")
+	}
 	m.Subject(c.input("subject"))
-	text, err := content(c.inputs["body"])
+	if id := c.input("in_reply_to"); id != "" {
+		m.SetGenHeader(gomail.HeaderInReplyTo, id)
+		m.SetGenHeader(gomail.HeaderReferences, id)
+	}
+	switch c.input("priority") {
+	case "high":
+		m.SetImportance(gomail.ImportanceHigh)
+	case "low":
+		m.SetImportance(gomail.ImportanceLow)
+	}
+	if err := c.bodies(m); err != nil {
+		return nil, err
+	}
+	var patterns []string
+	for name := range strings.SplitSeq(c.input("attachments"), ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			patterns = append(patterns, name)
+		}
+	}
+	if len(patterns) == 0 {
+		return m, nil
+	}
+	files, err := find(patterns, true)
 	if err != nil {
 		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("attachments: no file matches %s", strings.Join(patterns, ", "))
+	}
+	for _, name := range files {
+		m.AttachFile(name)
+	}
+	return m, nil
+}
+
+// bodies are the message as text, as HTML, or both.
+func (c *call) bodies(m *gomail.Msg) error {
+	text, err := content(c.inputs["body"])
+	if err != nil {
+		return fmt.Errorf("body: %w", err)
 	}
 	html, err := content(c.inputs["html_body"])
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("html_body: %w", err)
 	}
-	m.SetBodyString(gomail.TypeTextPlain, text)
-	if html != "" {
+	if c.flag("convert_markdown") && html != "" {
+		var b bytes.Buffer
+		if err := goldmark.Convert([]byte(html), &b); err != nil {
+			return fmt.Errorf("html_body: %w", err)
+		}
+		html = b.String()
+	}
+	switch {
+	case html == "":
+		m.SetBodyString(gomail.TypeTextPlain, text)
+	case text == "":
+		m.SetBodyString(gomail.TypeTextHTML, html)
+	default:
+		m.SetBodyString(gomail.TypeTextPlain, text)
 		m.AddAlternativeString(gomail.TypeTextHTML, html)
 	}
-	for name := range strings.SplitSeq(c.input("attachments"), ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			m.AttachFile(filepath.Join(workspace(), name))
-		}
-	}
-	return m, nil
+	return nil
 }
 
 func addresses(list string) (all []string) {

@@ -10,167 +10,25 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// versions of a program that this machine has, by path.
-type installed struct {
-	path, version string
-}
-
-func (c *call) versions(ctx context.Context, paths []string, argv ...string) (list []installed) {
-	for _, p := range paths {
-		text, err := ask(ctx, "", append([]string{p}, argv...)...)
-		if err != nil {
-			continue // it does not run: as good as not there
-		}
-		for word := range strings.FieldsSeq(text) {
-			word = strings.Trim(strings.TrimPrefix(word, "v"), `"`)
-			if word != "" && word[0] >= '0' && word[0] <= '9' {
-				list = append(list, installed{p, word})
-				break
-			}
-		}
-	}
-	slices.SortStableFunc(list, func(a, b installed) int { return compare(b.version, a.version) })
-	return list
-}
-
-// compare orders dotted versions by their numbers.
-func compare(a, b string) int {
-	as, bs := numbers(a), numbers(b)
-	for i := range max(len(as), len(bs)) {
-		x, y := 0, 0
-		if i < len(as) {
-			x = as[i]
-		}
-		if i < len(bs) {
-			y = bs[i]
-		}
-		if x != y {
-			return x - y
-		}
-	}
-	return 0
-}
-
-func numbers(version string) (list []int) {
-	for part := range strings.FieldsFuncSeq(version, func(r rune) bool { return r == '.' || r == '_' || r == '+' || r == '-' }) {
-		n, err := strconv.Atoi(part)
-		if err != nil {
+// setupPython makes a fresh environment of each wanted Python; the last is the
+// one that python is.
+func setupPython(ctx context.Context, c *call) error {
+	list, err := c.wanted("python-version", "python-version-file", ".python-version")
+	for _, want := range list {
+		if err = c.python(ctx, want); err != nil {
 			break
 		}
-		list = append(list, n)
 	}
-	return list
+	return err
 }
 
-// spaced are operators with a space before their version.
-var spaced = regexp.MustCompile(`([<>=~^!]+)\s+`)
-
-// satisfies reports whether a version is what a workflow asks for: an exact
-// version or its first parts, x for any, or comparisons, all of which must hold;
-// of several with || between them, one must.
-func satisfies(version, want string) bool {
-	for either := range strings.SplitSeq(want, "||") {
-		all := true
-		for term := range strings.FieldsFuncSeq(spaced.ReplaceAllString(either, "$1"), func(r rune) bool { return r == ' ' || r == ',' }) {
-			all = all && holds(version, term)
-		}
-		if all {
-			return true
-		}
-	}
-	return false
-}
-
-// holds is one comparison. The operators are those of npm's ranges, of
-// Terraform's constraints (~>) and of Python's (~=, ==, !=).
-func holds(version, term string) bool {
-	if term == "*" || term == "x" || term == "latest" {
-		return true
-	}
-	op := term[:len(term)-len(strings.TrimLeft(term, "<>=~^!"))]
-	value := strings.TrimPrefix(term[len(op):], "v")
-	n, have, want := compare(version, value), numbers(version), numbers(value)
-	begins := slices.Equal(first(have, len(want)), want)
-	switch op {
-	case ">=":
-		return n >= 0
-	case ">":
-		return n > 0
-	case "<=":
-		return n <= 0
-	case "<":
-		return n < 0
-	case "!=":
-		return !begins
-	case "^":
-		return n >= 0 && slices.Equal(first(have, 1), first(want, 1))
-	case "~":
-		return n >= 0 && slices.Equal(first(have, 2), first(want, 2))
-	case "~>", "~=":
-		keep := max(1, len(want)-1)
-		return n >= 0 && slices.Equal(first(have, keep), first(want, keep))
-	default:
-		return begins
-	}
-}
-
-func first(list []int, n int) []int { return list[:min(n, len(list))] }
-
-// choose takes the newest version that is wanted, or says which there are.
-func choose(what string, have []installed, want string) (installed, error) {
-	for _, h := range have {
-		if satisfies(h.version, want) {
-			return h, nil
-		}
-	}
-	var names []string
-	for _, h := range have {
-		names = append(names, h.version)
-	}
-	if len(names) == 0 {
-		return installed{}, fmt.Errorf("there is no %s on this machine: install %s %s", what, what, want)
-	}
-	return installed{}, fmt.Errorf("%s %s is not on this machine, which has %s: install it, or ask for one of these", what, want, strings.Join(names, ", "))
-}
-
-// wanted is a version by an input, or else by a file that another names.
-func (c *call) wanted(input, file string) (string, error) {
-	if v := c.lines(input); len(v) > 0 {
-		return v[0], nil // of several, the first is the default
-	}
-	name := c.input(file)
-	if name == "" {
-		return "", nil
-	}
-	b, err := os.ReadFile(filepath.Join(workspace(), name))
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
-	}
-	if strings.HasSuffix(name, ".toml") {
-		for line := range strings.SplitSeq(string(b), "\n") {
-			if key, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == "requires-python" {
-				return strings.Trim(strings.TrimSpace(value), `"'`), nil
-			}
-		}
-		return "", fmt.Errorf("%s: %s has no requires-python", file, name)
-	}
-	version, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
-	return strings.TrimSpace(version), nil
-}
-
-// setupPython makes a fresh environment of the wanted Python, with pip and
-// nothing else, as the action's own are.
-func setupPython(ctx context.Context, c *call) error {
-	want, err := c.wanted("python-version", "python-version-file")
-	if err != nil {
-		return err
-	}
+// python makes one environment, with pip and nothing else, as the action's own are.
+func (c *call) python(ctx context.Context, want string) error {
 	python, err := choose("Python", c.pythons(ctx, want), want)
 	if err != nil {
 		return err
@@ -190,7 +48,8 @@ func setupPython(ctx context.Context, c *call) error {
 		}
 	}
 	if c.input("update-environment") != "false" {
-		err = errors.Join(c.path(bin), c.env("pythonLocation", dir), c.env("Python_ROOT_DIR", dir), c.env("Python3_ROOT_DIR", dir), c.env("Python_VERSION", python.version))
+		err = errors.Join(c.path(bin), c.env("pythonLocation", dir), c.env("Python_ROOT_DIR", dir), c.env("Python2_ROOT_DIR", dir), c.env("Python3_ROOT_DIR", dir),
+			c.env("PKG_CONFIG_PATH", filepath.Join(dir, "lib", "pkgconfig")))
 	}
 	return errors.Join(err, c.output("python-version", python.version), c.output("python-path", filepath.Join(bin, "python")), c.output("cache-hit", hit))
 }
@@ -286,11 +145,19 @@ func (c *call) pipCache(ctx context.Context, version string) (hit string, err er
 	return strconv.FormatBool(matched == key), err
 }
 
+// setupJava takes a JDK of each wanted version; the last is the one that java is.
 func setupJava(ctx context.Context, c *call) error {
-	want, err := c.wanted("java-version", "java-version-file")
-	if err != nil {
-		return err
+	list, err := c.wanted("java-version", "java-version-file")
+	for _, want := range list {
+		if err = c.java(ctx, want); err != nil {
+			break
+		}
 	}
+	c.noCache("cache")
+	return err
+}
+
+func (c *call) java(ctx context.Context, want string) error {
 	var programs []string
 	for _, home := range c.Javas {
 		programs = append(programs, filepath.Join(home, "bin", "javac"))
@@ -306,19 +173,40 @@ func setupJava(ctx context.Context, c *call) error {
 		c.output("distribution", c.input("distribution")), c.output("version", java.version), c.output("path", home), c.output("cache-hit", "false"))
 }
 
+// noCache warns where a cache is asked for that is not kept.
+func (c *call) noCache(input string) {
+	if kind := c.input(input); kind != "" && kind != "false" && kind != "auto" {
+		c.warn("%s: %s is not supported: only pip is, of setup-python", input, kind)
+	}
+}
+
+// longTerm are the major versions of Node.js by the names of their releases with
+// long-term support.
+var longTerm = map[string]string{"lts/*": "", "lts": "", "lts/gallium": "16", "lts/hydrogen": "18", "lts/iron": "20", "lts/jod": "22", "lts/krypton": "24", "node": "", "current": "", "latest": ""}
+
+// setupNode puts node, and what came with it, on the path: they alone, for other
+// programs lie in their folder.
 func setupNode(ctx context.Context, c *call) error {
-	want, err := c.wanted("node-version", "node-version-file")
+	list, err := c.wanted("node-version", "node-version-file")
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(want, "lts") {
-		want = ""
+	want := list[0]
+	if v, ok := longTerm[strings.ToLower(want)]; ok {
+		want = v
 	}
 	node, err := choose("Node.js", c.versions(ctx, programs(c.Node), "--version"), want)
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.path(filepath.Dir(node.path)), c.output("node-version", "v"+node.version), c.output("cache-hit", "false"))
+	dir, err := c.link("node", node.path)
+	for _, name := range []string{"npm", "npx", "corepack"} {
+		if err == nil {
+			_, err = c.linkAs("node", name, filepath.Join(filepath.Dir(node.path), name))
+		}
+	}
+	c.noCache("cache")
+	return errors.Join(err, c.path(dir), c.output("node-version", "v"+node.version), c.output("cache-hit", "false"))
 }
 
 func programs(path string) []string {
@@ -328,26 +216,59 @@ func programs(path string) []string {
 	return []string{path}
 }
 
+// setupUV puts uv on the path; python-version is what uv takes then, and
+// activate-environment makes an environment that the next steps are in.
 func setupUV(ctx context.Context, c *call) error {
 	uv, err := choose("uv", c.versions(ctx, programs(c.UV), "--version"), c.input("version"))
 	if err != nil {
 		return err
 	}
 	dir, err := c.link("uv", uv.path)
+	if err == nil {
+		_, err = c.linkAs("uv", "uvx", filepath.Join(filepath.Dir(uv.path), "uvx"))
+	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.path(dir), c.output("uv-version", uv.version), c.output("uv-path", uv.path), c.output("cache-hit", "false"))
+	c.noCache("enable-cache")
+	python := c.input("python-version")
+	if python != "" {
+		err = c.env("UV_PYTHON", python)
+	}
+	if err == nil && c.flag("activate-environment") {
+		venv := filepath.Join(workspace(), c.input("working-directory"), ".venv")
+		argv := []string{uv.path, "venv", venv}
+		if python != "" {
+			argv = append(argv, "--python", python)
+		}
+		if err = os.Setenv("UV_VENV_CLEAR", "1"); err == nil { // one that is there is made anew
+			err = c.execute(ctx, workspace(), argv...)
+		}
+		if err == nil {
+			err = errors.Join(c.env("VIRTUAL_ENV", venv), c.path(filepath.Join(venv, "bin")), c.output("venv", venv))
+		}
+	}
+	return errors.Join(err, c.path(dir), c.output("uv-version", uv.version), c.output("uv-path", filepath.Join(dir, "uv")), c.output("uvx-path", filepath.Join(dir, "uvx")),
+		c.output("python-version", python), c.output("cache-hit", "false"))
 }
 
 // link makes a folder of the job's with one program in it, under a name.
 func (c *call) link(name, program string) (dir string, err error) {
-	dir = filepath.Join(c.Dir, "tools", name)
+	return c.linkAs(name, name, program)
+}
+
+// linkAs puts a program into the folder of another; one that is not there is
+// left out.
+func (c *call) linkAs(folder, name, program string) (dir string, err error) {
+	dir = filepath.Join(c.Dir, "tools", folder)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
 	link := filepath.Join(dir, name)
 	_ = os.Remove(link) // of a step before
+	if _, err := os.Stat(program); errors.Is(err, os.ErrNotExist) {
+		return dir, nil
+	}
 	return dir, os.Symlink(program, link)
 }
 
@@ -362,16 +283,33 @@ func setupCLI(_ context.Context, c *call) error {
 }
 
 func setupTerraform(ctx context.Context, c *call) error {
+	if err := c.terraformToken(); err != nil {
+		return err
+	}
 	return c.terraform(ctx, "terraform", c.Terraform, c.input("terraform_version"), c.flag("terraform_wrapper"))
 }
 
 func setupTofu(ctx context.Context, c *call) error {
+	if err := c.terraformToken(); err != nil {
+		return err
+	}
 	want := c.input("tofu_version")
 	if c.input("tofu_version_file") != "" { // which the action lets win
-		var err error
-		if want, err = c.wanted("", "tofu_version_file"); err != nil {
+		list, err := c.wanted("", "tofu_version_file")
+		if err != nil {
 			return err
 		}
+		want = list[0]
 	}
 	return c.terraform(ctx, "tofu", c.Tofu, want, c.flag("tofu_wrapper"))
+}
+
+// terraformToken is for a registry or backend that asks who calls.
+func (c *call) terraformToken() error {
+	token := c.input("cli_config_credentials_token")
+	if token == "" {
+		return nil
+	}
+	host := cmp.Or(c.input("cli_config_credentials_hostname"), "app.terraform.io")
+	return c.env("TF_TOKEN_"+strings.NewReplacer(".", "_", "-", "__").Replace(host), token)
 }

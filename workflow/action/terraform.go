@@ -103,8 +103,18 @@ func Terraform(ctx context.Context, tools string, args []string, out, errs io.Wr
 	if w.Outputs && os.Getenv("GITHUB_OUTPUT") != "" {
 		err = errors.Join(err, assign("GITHUB_OUTPUT", "stdout", stdout.String()), assign("GITHUB_OUTPUT", "stderr", stderr.String()),
 			assign("GITHUB_OUTPUT", "exitcode", strconv.Itoa(code)))
+		code = wrapperCode(code)
 	}
 	return code, err
+}
+
+// wrapperCode is what the actions' own wrapper exits with: 2 is what plan
+// -detailed-exitcode says of changes, and no failure to it; any other is 1.
+func wrapperCode(code int) int {
+	if code == 2 {
+		return 0
+	}
+	return min(code, 1)
 }
 
 // concerns reads the plan of an apply before it is made, and stops where it
