@@ -1,6 +1,7 @@
 package cicd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -171,7 +172,10 @@ func (s *Service) log(w http.ResponseWriter, r *http.Request) error {
 		return wherry.Errorf(wherry.CodeDoesNotExist, "run %d has no job %s that has begun", id, r.PathValue("job"))
 	}
 	j := rec.Jobs[i]
-	offset, _ := strconv.ParseInt(r.URL.Query().Get("offset"), 10, 64)
+	offset, err := strconv.ParseInt(cmp.Or(r.URL.Query().Get("offset"), "0"), 10, 64)
+	if err != nil || offset < 0 {
+		return wherry.Errorf(wherry.CodeInvalidParameter, "offset is a number of bytes from the begin on, not %.60q", r.URL.Query().Get("offset"))
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Wherry-Complete", strconv.FormatBool(j.State == workflow.Completed))
 	f, err := s.Log(j)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/client"
 	"github.com/wherry-ml/wherry/server"
 	"github.com/wherry-ml/wherry/workflow"
@@ -34,7 +35,7 @@ jobs:
           echo "hit=${{ steps.c.outputs.cache-hit }} $(cat ~/.cache/app/x 2>/dev/null)"
           mkdir -p ~/.cache/app; echo kept > ~/.cache/app/x
           echo first > out.txt
-          printf '<testsuite name="unit" tests="2" failures="1"><testcase classname="c" name="good"/><testcase classname="c" name="bad"><failure message="no"/></testcase></testsuite>' > junit.xml
+          printf '<testsuite name="unit" tests="2" failures="1" time="NaN"><testcase classname="c" name="good"/><testcase classname="c" name="bad"><failure message="no"/></testcase></testsuite>' > junit.xml
       - {uses: actions/cache@v4, with: {path: ~/.cache/large, key: large}}
       - run: head -c 40000 /dev/urandom > ~/.cache/large
       - {uses: actions/upload-artifact@v4, with: {name: out, path: "*.txt"}}
@@ -60,6 +61,10 @@ jobs:
 	s.ended(again.ID, workflow.Success)
 	s.says(again.ID, "a", "hit=true kept")
 	s.says(again.ID, "b", "another run: 403")
+	log := fmt.Sprintf("/api/wherry/ci/runs/%d/jobs/a/log?offset=", again.ID)
+	for _, offset := range []string{"-1", "soon", "9223372036854775808"} {
+		s.denied(wherry.CodeInvalidParameter, "offset is a number of bytes", "GET", log+offset, nil)
+	}
 	if n := s.count(`SELECT count(*) FROM event WHERE kind = 'ci.test' AND payload LIKE '%c::bad%'`); n != 2 {
 		t.Errorf("%d reports of tests are told", n)
 	}

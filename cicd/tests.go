@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -19,11 +22,11 @@ import (
 // suite is a test suite of a JUnit report.
 type suite struct {
 	Name     string  `xml:"name,attr" json:"name"`
-	Tests    int     `xml:"tests,attr" json:"tests"`
-	Failures int     `xml:"failures,attr" json:"failures"`
-	Errors   int     `xml:"errors,attr" json:"errors"`
-	Skipped  int     `xml:"skipped,attr" json:"skipped"`
-	Seconds  float64 `xml:"time,attr" json:"seconds"`
+	Tests    count   `xml:"tests,attr" json:"tests"`
+	Failures count   `xml:"failures,attr" json:"failures"`
+	Errors   count   `xml:"errors,attr" json:"errors"`
+	Skipped  count   `xml:"skipped,attr" json:"skipped"`
+	Seconds  seconds `xml:"time,attr" json:"seconds"`
 	Cases    []struct {
 		Class   string `xml:"classname,attr"`
 		Name    string `xml:"name,attr"`
@@ -35,6 +38,38 @@ type suite struct {
 		} `xml:"error"`
 		Skipped *struct{} `xml:"skipped"`
 	} `xml:"testcase" json:"-"`
+}
+
+// Numbers of a report are read leniently: Maven writes 1,234.5, others NaN, and
+// one number that is none must not lose the results. It counts as 0.
+type (
+	count   int
+	seconds float64
+)
+
+func (n *count) UnmarshalXMLAttr(a xml.Attr) error {
+	*n = count(number(a.Value))
+	return nil
+}
+
+func (n *seconds) UnmarshalXMLAttr(a xml.Attr) error {
+	*n = seconds(number(a.Value))
+	return nil
+}
+
+// thousands is a number whose thousands are set off.
+var thousands = regexp.MustCompile(`^[1-9]\d{0,2}(,\d{3})+(\.\d+)?$`)
+
+func number(text string) float64 {
+	text = strings.TrimSpace(text)
+	if thousands.MatchString(text) {
+		text = strings.ReplaceAll(text, ",", "")
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(n) || n < 0 || n > 1<<52 { // JSON has no NaN
+		return 0
+	}
+	return n
 }
 
 // results are the test suites of an artifact.
