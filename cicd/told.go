@@ -11,8 +11,39 @@ import (
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/cicd"
+	"github.com/wherry-ml/wherry/store/git"
 	"github.com/wherry-ml/wherry/store/notify"
+	"github.com/wherry-ml/wherry/workflow"
 )
+
+// tellOutcome tells how a run ended, once for each attempt: of a failure the
+// commit's author and those whom the repository names, or else the destinations
+// of the installation; of a success those alone whom the repository names.
+func tellOutcome(tx *store.Tx, repo git.Repo, r *cicd.Record, author string) error {
+	to, err := git.NotifyOf(tx, repo.ID)
+	if err != nil {
+		return err
+	}
+	n := notify.Notice{
+		DedupKey: fmt.Sprintf("ci/%d/%d", r.ID, r.Attempt), Kind: "ci.run.finished", Link: Page(r.ID),
+		Subject: fmt.Sprintf("[%s] %s: %s (%s)", r.Repository(), r.Name, r.Conclusion, strings.TrimPrefix(r.Event.Ref, "refs/heads/")),
+		Text:    fmt.Sprintf("%s (%.8s)", r.Title, r.Event.SHA),
+	}
+	switch r.Conclusion {
+	case workflow.Cancelled, workflow.Skipped:
+		return nil
+	case workflow.Success:
+		if len(to.OnSuccess) == 0 {
+			return nil
+		}
+		return notify.Tell(tx, n, to.OnSuccess)
+	}
+	n.Bad, n.Text = true, failure(r.Run)+"\n"+n.Text
+	if strings.Contains(author, "@") {
+		n.Emails = []string{author}
+	}
+	return notify.Tell(tx, n, to.OnFailure)
+}
 
 // waitingFor lists the environments that a run waits for a reviewer of.
 func (s *Service) waitingFor(ctx context.Context, r *cicd.Record) (list []wherry.Environment, err error) {

@@ -69,31 +69,20 @@ func receivers(t *testing.T) (came chan string, address, hook string) {
 	return came, l.Addr().String(), web.URL
 }
 
-// TestApprovalIsTold: the reviewers of an environment, members of groups too,
-// and those whom it names are told that a run waits, once, and how it was
-// decided; who may not approve is not asked.
-func TestApprovalIsTold(t *testing.T) {
+// told is a site whose notices come to real receivers, by e-mail and at the
+// destination "hook" of the installation, and what waits for the next of them.
+func told(t *testing.T) (s *site, comes func(want ...string)) {
+	t.Helper()
 	came, address, hook := receivers(t)
-	s := newSite(t, func(c *server.Config) {
+	s = newSite(t, func(c *server.Config) {
 		post, err := notify.ParseMail("smtp://"+address+"?tls=none", "", "wherry@example.com")
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.Notify = notify.Options{Mail: post, AllowHosts: []string{"127.0.0.1"}}
 	})
-	for _, name := range []string{"grace@example.com", "bob@example.com", "eve@example.com"} {
-		s.call("POST", "/api/2.0/preview/scim/v2/Users", map[string]any{"userName": name}, nil)
-	}
-	s.call("POST", "/api/2.0/notification-destinations", map[string]any{"display_name": "hook", "config": map[string]any{"generic_webhook": map[string]any{"url": hook}}}, nil)
-	s.denied("RESOURCE_DOES_NOT_EXIST", "no notification destination \"nowhere\"", "PUT", "/api/wherry/environments/prod", map[string]any{"name": "prod", "notify": []string{"nowhere"}})
-	s.call("PUT", "/api/wherry/environments/prod", map[string]any{
-		"name": "prod", "reviewers": []string{"grace@example.com", "bob@example.com", "admins"}, "notify": []string{"hook", "team@example.com"},
-	}, nil)
-	dir := s.repo("app", "")
-	s.push(dir, "deploy.yml", strings.Replace(job("deploy", "push", "echo deployed"), "    steps:", "    environment: prod\n    steps:", 1))
-	r := s.begun("app", "deploy", "push")
-	s.waits(r.ID, workflow.Waiting)
-	comes := func(want ...string) {
+	s.call("POST", "/api/2.0/notification-destinations", map[string]any{"display_name": "hook", "installation": true, "config": map[string]any{"generic_webhook": map[string]any{"url": hook}}}, nil)
+	return s, func(want ...string) {
 		t.Helper()
 		var got []string
 		for range want {
@@ -110,6 +99,24 @@ func TestApprovalIsTold(t *testing.T) {
 			t.Errorf("came %q, want %q", got, want)
 		}
 	}
+}
+
+// TestApprovalIsTold: the reviewers of an environment, members of groups too,
+// and those whom it names are told that a run waits, once, and how it was
+// decided; who may not approve is not asked.
+func TestApprovalIsTold(t *testing.T) {
+	s, comes := told(t)
+	for _, name := range []string{"grace@example.com", "bob@example.com", "eve@example.com"} {
+		s.call("POST", "/api/2.0/preview/scim/v2/Users", map[string]any{"userName": name}, nil)
+	}
+	s.denied("RESOURCE_DOES_NOT_EXIST", "no notification destination \"nowhere\"", "PUT", "/api/wherry/environments/prod", map[string]any{"name": "prod", "notify": []string{"nowhere"}})
+	s.call("PUT", "/api/wherry/environments/prod", map[string]any{
+		"name": "prod", "reviewers": []string{"grace@example.com", "bob@example.com", "admins"}, "notify": []string{"hook", "team@example.com"},
+	}, nil)
+	dir := s.repo("app", "")
+	s.push(dir, "deploy.yml", strings.Replace(job("deploy", "push", "echo deployed"), "    steps:", "    environment: prod\n    steps:", 1))
+	r := s.begun("app", "deploy", "push")
+	s.waits(r.ID, workflow.Waiting)
 	const waits = "[wherry/app] deploy waits for an approval of prod (main)"
 	comes("bob@example.com: "+waits, "grace@example.com: "+waits, "team@example.com: "+waits, "ci.approval.waiting: "+waits)
 	s.call("POST", fmt.Sprintf("/api/wherry/ci/runs/%d/review", r.ID), map[string]any{"decision": "approved", "reason": "read"}, nil)
@@ -119,4 +126,57 @@ func TestApprovalIsTold(t *testing.T) {
 	if n := s.count(`SELECT count(*) FROM notification`); n != 6 {
 		t.Errorf("%d notifications", n)
 	}
+}
+
+// TestOutcomeIsTold: how a run ended is told once for each attempt: a failure to
+// the author and to the destinations of the installation, or to those whom the
+// repository names instead; a success to those alone whom it names.
+func TestOutcomeIsTold(t *testing.T) {
+	s, comes := told(t)
+	dir := s.repo("app", "")
+	s.push(dir, "ci.yml", job("ci", "push", `echo "${{ github.event.head_commit.message }}" | grep good`))
+	r := s.begun("app", "ci", "push")
+	s.ended(r.ID, workflow.Failure)
+	const failed, well = "[wherry/app] ci: failure (main)", "[wherry/app] ci: success (main)"
+	comes("ada@example.com: "+failed, "ci.run.finished: "+failed)
+	s.push(dir, "good", "")
+	s.ended(s.begunAt("app", s.git(dir, "rev-parse", "HEAD")).ID, workflow.Success) // nobody is told
+
+	const setting = "/api/wherry/repos/app/notify"
+	s.denied("RESOURCE_DOES_NOT_EXIST", "no notification destination \"nowhere\"", "PUT", setting, map[string]any{"on_failure": []string{"nowhere"}})
+	s.denied("INVALID_PARAMETER_VALUE", "is not an e-mail address", "PUT", setting, map[string]any{"on_success": []string{"a b@"}})
+	var now struct {
+		OnFailure []string `json:"on_failure"`
+		OnSuccess []string `json:"on_success"`
+	}
+	s.call("PUT", setting, map[string]any{"on_failure": []string{"team@example.com", "ada@example.com"}}, nil)
+	s.call("PUT", setting, map[string]any{"on_success": []string{"releases@example.com", "hook"}}, nil)
+	s.call("GET", setting, nil, &now)
+	if len(now.OnFailure) != 2 || len(now.OnSuccess) != 2 || now.OnSuccess[1] == "hook" {
+		t.Errorf("the setting: %+v", now)
+	}
+	s.call("POST", fmt.Sprintf("/api/wherry/ci/runs/%d/rerun", r.ID), map[string]any{}, nil)
+	comes("ada@example.com: "+failed, "team@example.com: "+failed)
+	s.push(dir, "good again", "")
+	comes("releases@example.com: "+well, "ci.run.finished: "+well)
+	s.push(dir, "broken.yml", "on: push\njobs: 7\n")
+	const broken = "[wherry/app] .github/workflows/broken.yml: startup_failure (main)"
+	comes("ada@example.com: "+broken, "team@example.com: "+broken, "ada@example.com: "+failed, "team@example.com: "+failed)
+	if n := s.count(`SELECT count(*) FROM notification`); n != 10 {
+		t.Errorf("%d notifications", n)
+	}
+}
+
+// begunAt waits for a run of a commit.
+func (s *site) begunAt(repo, sha string) (found *workflow.Run) {
+	s.Helper()
+	s.until("a run of "+sha, func() bool {
+		for _, r := range s.runs(repo) {
+			if r.Event.SHA == sha {
+				found = r
+			}
+		}
+		return found != nil
+	})
+	return found
 }

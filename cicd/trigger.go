@@ -13,7 +13,6 @@ import (
 	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/cicd"
 	"github.com/wherry-ml/wherry/store/git"
-	"github.com/wherry-ml/wherry/store/notify"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
@@ -235,7 +234,7 @@ func (s *Service) origin(r git.Repo) string {
 	return s.cfg.URL + "/git/" + r.Name + ".git"
 }
 
-// tell sets the commit's status, and writes to the author when a run fails.
+// tell sets the commit's status, and of a run that ended tells its outcome.
 func (s *Service) tell(tx *store.Tx, repo git.Repo, r *cicd.Record, email string) error {
 	st := git.Status{SHA: r.StatusSHA, Context: clip(r.Name, maxContext), State: git.StatePending, Description: "queued", Path: Page(r.ID), Actor: botName}
 	switch {
@@ -257,14 +256,10 @@ func (s *Service) tell(tx *store.Tx, repo git.Repo, r *cicd.Record, email string
 			return err
 		}
 	}
-	if r.State != workflow.Completed || r.Conclusion == workflow.Success || r.Conclusion == workflow.Cancelled || r.Conclusion == workflow.Skipped || !strings.Contains(email, "@") {
+	if r.State != workflow.Completed {
 		return nil
 	}
-	return notify.Enqueue(tx, notify.Notice{
-		WorkspaceID: r.WorkspaceID, DedupKey: fmt.Sprintf("ci/%d/%d", r.ID, r.Attempt), Kind: "ci.run.finished", Bad: true, Link: Page(r.ID), Emails: []string{email},
-		Subject: fmt.Sprintf("[%s] %s: %s (%s)", r.Repository(), r.Name, r.Conclusion, strings.TrimPrefix(r.Event.Ref, "refs/heads/")),
-		Text:    failure(r.Run) + "\n" + r.Title + " (" + r.Event.SHA[:8] + ")",
-	})
+	return tellOutcome(tx, repo, r, email)
 }
 
 // failure says in a line what went wrong in a run.

@@ -262,7 +262,7 @@ standard input with -, and never shown again. Jobs name destinations by id: with
 	c.Flags().StringVar(&n.pagerDuty, "pagerduty", "", "file with an integration key of PagerDuty")
 	c.Flags().StringVar(&n.user, "user", "", "user name for --webhook")
 	c.Flags().StringVar(&n.password, "password-file", "", "file with the password for --webhook")
-	c.Flags().BoolVar(&n.installation, "installation", false, "told of drift, approvals and failed verifications of all environments that name nobody (wherry env set --notify)")
+	c.Flags().BoolVar(&n.installation, "installation", false, "told of drift, approvals and failed verifications of all environments that name nobody (wherry env set --notify), and of failed workflows of repositories that name nobody (wherry repo notify)")
 	c.Flags().StringVar(&n.id, "id", "", "the id that jobs name it by (default: a new one)")
 	return c
 }

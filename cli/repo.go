@@ -36,7 +36,7 @@ func repoCommand() *cobra.Command {
 	c := &cobra.Command{Use: "repo", Short: "Git repositories of this installation"}
 	c.PersistentFlags().StringVar(&o.state, "state", "", "state directory (default: wherry below XDG_STATE_HOME)")
 	c.PersistentFlags().StringVarP(&o.output, "output", "o", "text", "text or json")
-	c.AddCommand(repoCreateCommand(&o), repoListCommand(&o), repoShowCommand(&o), repoProtectCommand(&o), repoMirrorCommand(&o), repoHookCommand(&o), repoCredentialCommand(&o))
+	c.AddCommand(repoCreateCommand(&o), repoListCommand(&o), repoShowCommand(&o), repoProtectCommand(&o), repoNotifyCommand(&o), repoMirrorCommand(&o), repoHookCommand(&o), repoCredentialCommand(&o))
 	return c
 }
 

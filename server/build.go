@@ -237,7 +237,7 @@ func (b *builder) sources(ctx context.Context) error {
 		return err
 	}
 	b.commits = gitstore.New(b.db)
-	b.hosting = git.New(git.Config{Store: b.commits, State: b.cfg.State, Key: key, URL: b.info.URL, MaxPush: b.cfg.MaxPush})
+	b.hosting = git.New(git.Config{Store: b.commits, State: b.cfg.State, Outbox: b.outbox, Key: key, URL: b.info.URL, MaxPush: b.cfg.MaxPush})
 	if err := b.hosting.Start(ctx); err != nil {
 		return err
 	}

@@ -6,9 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/mail"
 	"slices"
-	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
@@ -172,22 +170,11 @@ func (a *API) History(ctx context.Context, e *Shown, limit int) (list []Version,
 }
 
 func (a *API) put(ctx context.Context, in *wherry.Environment) (*Shown, error) {
-	for i, to := range in.Notify {
-		if to = strings.TrimSpace(to); to == "" {
-			continue
-		}
-		if strings.Contains(to, "@") {
-			if _, err := mail.ParseAddress(to); err != nil {
-				return nil, wherry.Errorf(wherry.CodeInvalidParameter, "notify: %q is not an e-mail address", to)
-			}
-			continue
-		}
-		d, err := a.outbox.Named(ctx, wherry.DefaultWorkspace, to)
-		if err != nil {
-			return nil, err
-		}
-		in.Notify[i] = d.ID
+	notify, err := a.outbox.Receivers(ctx, wherry.DefaultWorkspace, in.Notify)
+	if err != nil {
+		return nil, err
 	}
+	in.Notify = notify
 	e, err := a.store.Put(ctx, *in, wherry.IdentityFrom(ctx).UserName)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ import (
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store/git"
+	"github.com/wherry-ml/wherry/store/notify"
 	"github.com/wherry-ml/wherry/store/workspace"
 )
 
@@ -39,6 +40,7 @@ var hook []byte
 type Config struct {
 	Store   *git.Store
 	State   state.Dir
+	Outbox  *notify.Store  // knows the destinations of notifications
 	Key     *workspace.Key // seals sign-ins to forges
 	URL     string         // of this server, in links that forges are given
 	MaxPush int64          // bytes of one push, packed; 0 is MaxPush

@@ -57,6 +57,8 @@ func (s *Service) Routes() []api.Route {
 		{Method: "GET", Path: "/api/wherry/repos/{name}/protections", Permission: api.Read, Summary: "List the protected branches of a Git repository", Handler: api.JSON(s.protections)},
 		{Method: "PUT", Path: "/api/wherry/repos/{name}/protections", Permission: api.Write, Summary: "Protect branches of a Git repository", Handler: api.JSON(s.protect)},
 		{Method: "DELETE", Path: "/api/wherry/repos/{name}/protections", Permission: api.Write, Summary: "End a protection of branches", Handler: api.JSON(s.unprotect)},
+		{Method: "GET", Path: "/api/wherry/repos/{name}/notify", Permission: api.Read, Summary: "Who is told of the outcomes of a repository's workflows", Handler: api.JSON(s.notify)},
+		{Method: "PUT", Path: "/api/wherry/repos/{name}/notify", Permission: api.Admin, Summary: "Say who is told of the outcomes of a repository's workflows", Handler: api.JSON(s.setNotify)},
 		{Method: "GET", Path: "/api/wherry/repos/{name}/commits/{sha}/statuses", Permission: api.Read, Summary: "List what checks say of a commit", Handler: api.JSON(s.statuses)},
 		{Method: "POST", Path: "/api/wherry/repos/{name}/commits/{sha}/statuses", Permission: api.Write, Summary: "Say what a check found of a commit", Handler: api.JSON(s.setStatus)},
 	}...)

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/mail"
+	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
@@ -80,6 +82,30 @@ func (s *Store) Destination(ctx context.Context, ws int64, id string) (d StoredD
 		return err
 	})
 	return d, err
+}
+
+// Receivers checks names of receivers, and returns them as they are stored:
+// e-mail addresses, and ids of destinations, which may be given by name.
+func (s *Store) Receivers(ctx context.Context, ws int64, names []string) ([]string, error) {
+	list := []string{}
+	for _, name := range names {
+		if name = strings.TrimSpace(name); name == "" {
+			continue
+		}
+		if strings.Contains(name, "@") {
+			if _, err := mail.ParseAddress(name); err != nil {
+				return nil, wherry.Errorf(wherry.CodeInvalidParameter, "notify: %q is not an e-mail address", name)
+			}
+			list = append(list, name)
+			continue
+		}
+		d, err := s.Named(ctx, ws, name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, d.ID)
+	}
+	return list, nil
 }
 
 // Named finds a destination by its id, or by a name that only one has.
