@@ -47,6 +47,7 @@ type site struct {
 	client  *client.Client
 	mu      sync.Mutex
 	mux     http.Handler
+	ciRun   string // the job of a workflow that all calls come from
 }
 
 func newSite(t *testing.T) *site {
@@ -90,6 +91,7 @@ func (s *site) start() {
 	routes := slices.Concat(catalogAPI.Routes(), files.Routes(), jobsAPI.Routes(), scim.New(s.db).Routes(), s.service.Routes())
 	routes = append(routes, api.Route{Method: "GET", Path: "/health", Permission: api.Public, Handler: api.Raw(func(http.ResponseWriter, *http.Request) error { return nil })})
 	mux := api.NewMux(signIn, routes...)
+	mux.CIRun = func(context.Context, int64, string) (string, error) { return s.ciRun, nil }
 	check(s.t, s.service.Start(ctx, mux))
 	s.mu.Lock()
 	defer s.mu.Unlock()

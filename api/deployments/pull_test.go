@@ -3,6 +3,7 @@ package deployments_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -14,8 +15,10 @@ import (
 	"github.com/wherry-ml/wherry/bundle/deploy"
 	"github.com/wherry-ml/wherry/client"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/cicd"
 	"github.com/wherry-ml/wherry/store/git"
 	"github.com/wherry-ml/wherry/store/storetest"
+	"github.com/wherry-ml/wherry/workflow"
 )
 
 // reviews is a site with repositories that have pull requests.
@@ -125,6 +128,30 @@ func TestPullRequestEnds(t *testing.T) {
 		check(t, s.service.EndPulls(ctx))
 		s.has("at the end", "app", "[pr-1] other", "[pr-1] foreign")
 	})
+}
+
+// TestPullRequestOfAWorkflow: what a workflow of a pull request deploys to a root
+// path that names it belongs to the workflow's repository, wherever its folder
+// says that it is from, and goes with the pull request.
+func TestPullRequestOfAWorkflow(t *testing.T) {
+	s, ctx := &reviews{site: newSite(t)}, context.Background()
+	s.repos = git.New(s.db)
+	app, other := s.repo("app", "", ""), s.repo("other", "", "")
+	first, theirs := s.pull(app, app, "one"), s.pull(other, other, "one")
+	run := &cicd.Record{Run: &workflow.Run{WorkspaceID: 1, Repo: "app", Name: "review", Path: "review.yml", Attempt: 1, State: workflow.Running}, RepoID: app.ID}
+	check(t, s.db.Write(ctx, func(tx *store.Tx) error { return cicd.Insert(tx, run) }))
+	t.Setenv("GITHUB_REF", "refs/pull/1/merge")
+	t.Setenv(wherry.CIRunEnv, "a proof")
+	s.ciRun = fmt.Sprintf("%d/1/deploy", run.ID)
+	check(t, s.deployTo(s.client, "pr-1", "", s.client.URL+"/git/other.git")) // to /Workspace/Shared/pr-1
+	check(t, s.deployTo(s.client, "shared", "", s.client.URL+"/git/other.git"))
+	s.ciRun = ""
+	check(t, s.repos.ClosePull(ctx, other, theirs, "", "ada"))
+	check(t, s.service.EndPulls(ctx))
+	s.has("another repository's was closed", "pr-1", "shared")
+	check(t, s.repos.ClosePull(ctx, app, first, "", "ada"))
+	check(t, s.service.EndPulls(ctx))
+	s.has("its own was closed", "shared")
 }
 
 // destroyedBy checks the newest event of a destroyed deployment and how many
