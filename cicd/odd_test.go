@@ -26,8 +26,8 @@ jobs:
       - {uses: actions/download-artifact@v4, with: {name: all, path: got}}
       - {uses: actions/cache/restore@v4, with: {key: all}}
       - run: |
-          echo "links: $(readlink got/out) $(readlink got/up) $(readlink odd/out)"
-          echo "case: $(cat got/Name got/name)"
+          echo "links: $(readlink got/odd/out) $(readlink got/odd/up) $(readlink odd/out)"
+          echo "case: $(cat got/odd/Name got/odd/name)"
           echo "long: $(find got -name end.txt -exec cat {} +)"
   c:
     runs-on: ubuntu-latest

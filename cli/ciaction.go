@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 
@@ -26,10 +27,17 @@ func ciActionCommand() *cobra.Command {
 			default:
 				err = action.Main(cmd.Context(), args[0], tools, os.Stdout)
 			}
-			if err == nil && code != 0 {
-				return &ExitError{Code: code}
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "wherry:", err)
+				code = 1
 			}
-			return err
+			if code == 0 {
+				return nil
+			}
+			if args[0] != "terraform" { // that is called within a step
+				action.Seen(os.Stdout, tools)
+			}
+			return &ExitError{Code: code}
 		},
 	}
 	c.Flags().StringVar(&tools, "tools", "", "the job's tools file")

@@ -173,8 +173,8 @@ func Command(exe, name, tools string) string {
 
 // Shell is the template of a shell, with {0} for the script, that runs it by
 // way of Pipe.
-func Shell(exe, template string) string {
-	return quote(exe) + " ci-action pipe -- " + template
+func Shell(exe, tools, template string) string {
+	return quote(exe) + " ci-action pipe --tools " + quote(tools) + " -- " + template
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

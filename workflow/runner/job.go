@@ -71,7 +71,7 @@ func (s *Spec) shell(name string) string {
 	case !ok:
 		template = name
 	}
-	return action.Shell(s.Exe, template)
+	return action.Shell(s.Exe, s.toolsFile(), template)
 }
 
 const (

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/workflow"
+	"github.com/wherry-ml/wherry/workflow/action"
 )
 
 // maxSummaries is how much the summaries of a job's steps may come to, in bytes.
@@ -23,6 +24,7 @@ const maxSummaries = 1 << 20
 // formatter, because secrets are masked there and not in hooks; and it masks
 // for itself, for what it writes as events.
 type logger struct {
+	dir    string // of the job
 	mu     sync.Mutex
 	out    io.Writer
 	events io.Writer
@@ -43,7 +45,7 @@ type logger struct {
 }
 
 func newLogger(canceled context.Context, out, events io.Writer, s *Spec) *logger {
-	l := &logger{out: out, events: events, open: map[string]*workflow.Step{}, canceled: canceled, interrupt: &interrupter{}}
+	l := &logger{dir: s.Dir, out: out, events: events, open: map[string]*workflow.Step{}, canceled: canceled, interrupt: &interrupter{}}
 	for _, v := range s.Secrets {
 		l.addMask(v)
 	}
@@ -95,7 +97,13 @@ func (l *logger) Format(e *logrus.Entry) ([]byte, error) {
 	result := fmt.Sprint(e.Data["stepResult"])
 	switch {
 	case e.Data["raw_output"] == true:
-		l.write(strings.TrimSuffix(e.Message, "\n"))
+		text, name, asked := strings.Cut(strings.TrimSuffix(e.Message, "\n"), action.SeenMark)
+		if text != "" || !asked {
+			l.write(text)
+		}
+		if asked {
+			action.Answer(l.dir, name)
+		}
 	case command == "summary":
 		s, ok := e.Data["content"].(string)
 		switch {
