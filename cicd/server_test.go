@@ -24,8 +24,11 @@ import (
 )
 
 // TestMain makes this binary wherry when an agent starts a job by it, or a job a
-// step.
+// step, and databricks in a job that has set it up.
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "databricks" {
+		os.Exit(cli.Main(os.Args))
+	}
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "ci-") {
 		sandbox.Main()
 		os.Exit(cli.Main(os.Args))

@@ -231,15 +231,22 @@ func setupUV(ctx context.Context, c *call) error {
 		return err
 	}
 	c.noCache("enable-cache")
-	python := c.input("python-version")
-	if python != "" {
-		err = c.env("UV_PYTHON", python)
+	python, program := c.input("python-version"), ""
+	if python != "" { // uv would fetch one that is in no usual place
+		have, err := choose("Python", c.pythons(ctx, python), python)
+		if err != nil {
+			return err
+		}
+		program = have.path
+		if err := c.env("UV_PYTHON", program); err != nil {
+			return err
+		}
 	}
 	if err == nil && c.flag("activate-environment") {
 		venv := filepath.Join(workspace(), c.input("working-directory"), ".venv")
 		argv := []string{uv.path, "venv", venv}
-		if python != "" {
-			argv = append(argv, "--python", python)
+		if program != "" {
+			argv = append(argv, "--python", program)
 		}
 		if err = os.Setenv("UV_VENV_CLEAR", "1"); err == nil { // one that is there is made anew
 			err = c.execute(ctx, workspace(), argv...)
