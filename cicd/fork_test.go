@@ -81,6 +81,7 @@ func TestFork(t *testing.T) {
 	if text := s.log(theirs.ID, "a"); strings.Contains(text, "it may read another") {
 		t.Error(text)
 	}
+	s.says(s.begun("theirs", "check", "push").ID, "a", "all=0 ") // of an environment, which belongs to no fork
 	next := s.ended(s.begun("app", "after", "workflow_run").ID, workflow.Success)
 	s.says(next.ID, "a", "secret=[]\n", "Failed to save: the server answers 403")
 	if r := s.run(deploy.ID); r.State != workflow.Running || r.Cancel {

@@ -83,6 +83,13 @@ func (s *Service) secrets(ctx context.Context, r *cicd.Record, environment strin
 	if r.Fork {
 		return all, nil
 	}
+	repo, err := s.cfg.Git.RepoByID(ctx, r.RepoID)
+	if err != nil {
+		return nil, err
+	}
+	if repo.ForkOf != "" { // a fork deploys nowhere, whatever environment its jobs name
+		environment = ""
+	}
 	return all, s.values(ctx, r, environment, true, all)
 }
 

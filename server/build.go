@@ -118,6 +118,9 @@ func (b *builder) add(loop func(context.Context) error, routes ...api.Route) {
 	}
 }
 
+// owner is the organisation of the repositories.
+func (b *builder) owner() string { return cmp.Or(b.cfg.Owner, "wherry") }
+
 // callers: who calls, and how tasks reach us.
 func (b *builder) callers(ctx context.Context) error {
 	b.signIn = auth.New(b.db).Keys(b.cfg.State.Keys())
@@ -253,7 +256,7 @@ func (b *builder) workflows(ctx context.Context) error {
 	}
 	b.ci = cicd.New(cicd.Config{
 		State: b.cfg.State, Store: cistore.New(b.db), Git: b.commits, Hosting: b.hosting, Jobs: b.runs, Environments: b.places, Drift: drift.New(b.db), Key: key,
-		SignIn: b.signIn, URL: b.info.URL, Index: b.info.URL + "/pypi/simple/", Owner: cmp.Or(b.cfg.Owner, "wherry"), Tools: b.tools,
+		SignIn: b.signIn, URL: b.info.URL, Index: b.info.URL + "/pypi/simple/", Owner: b.owner(), Tools: b.tools,
 		Retention: b.cfg.CIRetention,
 	})
 	if err := b.ci.Start(ctx); err != nil {
@@ -307,7 +310,7 @@ func (b *builder) pages(ctx context.Context) error {
 	pages := ui.New(ui.Config{
 		State: b.cfg.State, Jobs: b.runs, Compute: compute.New(b.db), Clusters: b.clusters, Catalog: b.catalogs, Files: b.files,
 		Models: b.tracking, Trace: b.tracer, Graph: graph.New(b.db), Notices: b.outbox, Stop: ctx.Done(), SignIn: b.signIn, Issuer: b.cfg.OpenID.Issuer,
-		Workflows: b.ci, Git: b.commits, Hosting: b.hosting, Environments: b.placesAPI, Deployments: b.deployAPI,
+		Workflows: b.ci, Git: b.commits, Hosting: b.hosting, Environments: b.placesAPI, Deployments: b.deployAPI, Owner: b.owner(),
 	})
 	b.add(nil, pages.Routes()...)
 	if b.cfg.OpenID.Enabled() {

@@ -10,11 +10,13 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api/openid"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/cicd"
@@ -81,9 +83,15 @@ type Info struct {
 	PID        int    `json:"pid"`
 }
 
+// ownerName is what an organisation may be called, as on GitHub.
+var ownerName = regexp.MustCompile(`^([A-Za-z0-9]+(-[A-Za-z0-9]+)*)?$`)
+
 // Run serves until ctx ends. It fails at once, changing nothing, if another
 // server has the state directory or a port is taken.
 func Run(ctx context.Context, cfg Config) error {
+	if !ownerName.MatchString(cfg.Owner) {
+		return wherry.Errorf(wherry.CodeInvalidParameter, "the owner of repositories has letters, digits and single hyphens, not %.60q", cfg.Owner)
+	}
 	if err := cfg.State.Create(); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,6 +60,8 @@ type Config struct {
 	Environments *environments.API
 	Deployments  *deployments.Service
 	SignIn       *auth.Service
+	// Owner is the organisation of the repositories, as in OWNER/NAME.
+	Owner string
 	// Issuer is who else signs people in, "" for nobody.
 	Issuer string
 	// Stop is closed when the server stops: live streams end then.
@@ -131,6 +134,9 @@ func (s *Service) Routes() []api.Route {
 	routes = append(routes, s.repoRoutes()...)
 	routes = append(routes, s.environmentRoutes()...)
 	routes = append(routes, s.driftRoutes()...)
+	if !slices.ContainsFunc(routes, func(r api.Route) bool { return strings.HasPrefix(r.Path, "/"+s.cfg.Owner+"/") }) { // an owner called jobs has none
+		routes = append(routes, s.forgeRoutes()...)
+	}
 	for i := range routes {
 		routes[i].Family = s.Family()
 	}

@@ -28,6 +28,22 @@ func (s *Service) workflowRoutes() []api.Route {
 	}
 }
 
+// forgeRoutes lead from the addresses that a page has on GitHub to ours: workflows
+// write them in messages.
+func (s *Service) forgeRoutes() []api.Route {
+	to := func(path func(*http.Request) string) api.Handler {
+		return api.Raw(func(w http.ResponseWriter, r *http.Request) error { return seeOther(w, r, path(r)) })
+	}
+	repo := "/" + s.cfg.Owner + "/{repo}"
+	repoPath := func(r *http.Request) string { return "/repos/" + url.PathEscape(r.PathValue("repo")) }
+	return []api.Route{
+		{Method: "GET", Path: repo, Permission: api.SignedIn, Summary: "A repository's page, at GitHub's address", Handler: to(repoPath)},
+		{Method: "GET", Path: repo + "/pull/{number}", Permission: api.SignedIn, Summary: "The page of a pull request's repository, at GitHub's address", Handler: to(repoPath)},
+		{Method: "GET", Path: repo + "/commit/{sha}", Permission: api.SignedIn, Summary: "A commit's page, at GitHub's address", Handler: to(func(r *http.Request) string { return commitPath(r.PathValue("repo"), r.PathValue("sha")) })},
+		{Method: "GET", Path: repo + "/actions/runs/{run}", Permission: api.SignedIn, Summary: "A workflow run's page, at GitHub's address", Handler: to(func(r *http.Request) string { return "/workflows/runs/" + url.PathEscape(r.PathValue("run")) })},
+	}
+}
+
 // viewCI is the state of a run or a job of a workflow, by shape and word.
 func viewCI(state, conclusion string) stateView {
 	switch {

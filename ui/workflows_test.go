@@ -91,6 +91,9 @@ func TestReviewer(t *testing.T) {
 	w.call("POST", "/api/wherry/repos", m{"name": "app"}, nil)
 	pushWorkflows(t, w.Server)
 	waiting, other := runsOf(w)
+	if to := w.send("GET", "/wherry/app/actions"+strings.TrimPrefix(waiting, "/workflows"), nil).Header.Get("Location"); to != waiting {
+		t.Errorf("GitHub's address of the run leads to %q", to)
+	}
 	w.page(waiting, append([]string{"ann@example.com may approve it"}, adminsOnly...)...) // who is an admin, and no reviewer
 	as := func(name string) {
 		w.http.Transport = nil

@@ -35,23 +35,27 @@ func (c *call) listRemote(ctx context.Context, kind, prefix string) ([]string, e
 }
 
 // find lists the files that patterns of an action's path input mean: files,
-// folders with all that is in them, globs; ! leaves out. Names are relative to
-// the workspace where they are in it, absolute elsewhere.
+// folders with all that is in them, globs; ! leaves out. Without hidden, no name
+// from where a pattern begins has a dot before it: .git holds the job's token.
 func find(patterns []string, hidden bool) (names []string, err error) {
 	wanted := map[string]bool{}
 	for _, p := range patterns {
 		p, not := strings.CutPrefix(p, "!")
 		p = absolute(p)
+		from := filepath.Dir(begins(p))
 		matches, err := doublestar.FilepathGlob(p, doublestar.WithNoFollow())
 		if err != nil {
 			return nil, fmt.Errorf("path %s: %w", p, err)
 		}
 		for _, m := range matches {
+			if !hidden && strings.Contains(strings.TrimPrefix(m, from), "/.") {
+				continue
+			}
 			err := filepath.WalkDir(m, func(name string, d fs.DirEntry, err error) error {
 				if err != nil {
 					return err
 				}
-				if name != m && !hidden && strings.HasPrefix(d.Name(), ".") {
+				if !hidden && strings.HasPrefix(d.Name(), ".") {
 					if d.IsDir() {
 						return fs.SkipDir
 					}
@@ -87,6 +91,14 @@ func absolute(p string) string {
 	return filepath.Clean(p)
 }
 
+// begins is the part of a path before its first wildcard.
+func begins(p string) string {
+	if at := strings.IndexAny(p, "*?[{"); at >= 0 {
+		return filepath.Dir(p[:at] + "x")
+	}
+	return p
+}
+
 // top is the folder that an artifact's paths are relative to, as on GitHub: the
 // deepest that holds all that was asked for, each pattern up to its first
 // wildcard, whatever of it is there.
@@ -95,10 +107,7 @@ func top(patterns, files []string) (dir string) {
 		if strings.HasPrefix(p, "!") {
 			continue
 		}
-		p = absolute(p)
-		if at := strings.IndexAny(p, "*?[{"); at >= 0 {
-			p = filepath.Dir(p[:at] + "x")
-		}
+		p = begins(absolute(p))
 		if dir == "" {
 			dir = p
 		}
