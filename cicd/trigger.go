@@ -44,7 +44,7 @@ func (s *Service) handle(ctx context.Context, t git.Trigger) error {
 		if files, list, err = s.runs(ctx, o); err != nil {
 			return err
 		}
-		if o.event.Branch() == o.repo.DefaultBranch {
+		if t.Push != nil && o.event.Branch() == o.repo.DefaultBranch {
 			schedules = cronsOf(o.repo, files)
 		}
 	}
@@ -53,7 +53,7 @@ func (s *Service) handle(ctx context.Context, t git.Trigger) error {
 		if err != nil || !first || !ok {
 			return err
 		}
-		if o.event.Branch() == o.repo.DefaultBranch {
+		if t.Push != nil && o.event.Branch() == o.repo.DefaultBranch {
 			if err := cicd.SetSchedules(tx, o.repo.ID, schedules); err != nil {
 				return err
 			}
@@ -82,11 +82,11 @@ func (s *Service) occasion(ctx context.Context, t git.Trigger) (o occasion, ok b
 	case t.Pull != nil:
 		p := t.Pull
 		o.event = workflow.Event{Name: "pull_request", Action: t.Action, Ref: fmt.Sprintf("refs/pull/%d/merge", p.Number), SHA: p.MergeSHA, BaseRef: p.Base, HeadRef: p.Head}
-		if o.event.SHA == "" || t.Action == "closed" { // branches that conflict start nothing; a closed one has its head
-			if t.Action != "closed" {
-				return o, false, nil
-			}
-			o.event.SHA = p.HeadSHA
+		if o.event.SHA == "" && t.Action != git.ActionClosed { // branches that conflict start nothing
+			return o, false, nil
+		}
+		if t.Action == git.ActionClosed {
+			s.closed(ctx, t.Repo, *p, &o.event)
 		}
 		o.status, o.base, o.fork, o.pull = p.HeadSHA, p.BaseSHA, p.Fork(), p.Number
 	default:
@@ -100,6 +100,19 @@ func (s *Service) occasion(ctx context.Context, t git.Trigger) (o occasion, ok b
 	}
 	o.event.Payload, err = json.Marshal(s.payload(o, t))
 	return o, !skipped(o.commit.Message), err
+}
+
+// closed says where a workflow of a pull request that has ended is: at its head,
+// or, if it was merged, on the branch that has it now, as on GitHub. What a
+// mirror has not fetched yet is not there.
+func (s *Service) closed(ctx context.Context, r git.Repo, p git.PullRequest, e *workflow.Event) {
+	e.SHA = p.HeadSHA
+	if p.State != git.PullMerged {
+		return
+	}
+	if _, err := s.cfg.Hosting.Commit(ctx, r, p.MergeSHA); err == nil {
+		e.Ref, e.SHA = "refs/heads/"+p.Base, p.MergeSHA
+	}
 }
 
 // skipped are commits that ask for no workflow, in the words that GitHub reads.
@@ -126,9 +139,13 @@ func (s *Service) payload(o occasion, t git.Trigger) map[string]any {
 		if r.HeadRepo != "" {
 			head = r.HeadRepo
 		}
+		state := r.State
+		if state == git.PullMerged { // which is closed, and merged, to GitHub
+			state = git.PullClosed
+		}
 		p["action"], p["number"] = t.Action, r.Number
 		p["pull_request"] = map[string]any{
-			"number": r.Number, "title": r.Title, "body": r.Body, "state": r.State, "merged": r.State == "merged", "merge_commit_sha": r.MergeSHA, "user": map[string]any{"login": r.Author},
+			"number": r.Number, "title": r.Title, "body": r.Body, "state": state, "merged": r.State == git.PullMerged, "merge_commit_sha": r.MergeSHA, "user": map[string]any{"login": r.Author},
 			"head": map[string]any{"ref": r.Head, "sha": r.HeadSHA, "repo": map[string]any{"full_name": s.cfg.Owner + "/" + head, "fork": r.HeadRepo != ""}},
 			"base": map[string]any{"ref": r.Base, "sha": r.BaseSHA, "repo": map[string]any{"full_name": name}},
 		}

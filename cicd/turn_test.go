@@ -90,3 +90,45 @@ jobs:
 	here(third, "a")
 	cancel(third)
 }
+
+// TestJobIsOvertaken: with cancel-in-progress the job of a newer run ends the one
+// that runs in its group, and no other job of its run.
+func TestJobIsOvertaken(t *testing.T) {
+	s := newSite(t, nil)
+	dir := s.repo("app", "")
+	s.push(dir, "deploy.yml", `name: deploy
+on: workflow_dispatch
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    steps: [{run: "true"}]
+  deploy:
+    runs-on: ubuntu-latest
+    concurrency: {group: "deploy-${{ github.ref_name }}", cancel-in-progress: true}
+    steps: [{run: "[ $GITHUB_RUN_NUMBER -gt 1 ] || { echo here; sleep 600; }"}]
+`)
+	start := func() (id int64) {
+		s.until("the workflow is there", func() bool {
+			var r workflow.Run
+			err := s.ask("POST", "/api/wherry/ci/dispatch", map[string]any{"repo": "app", "workflow": "deploy"}, &r)
+			id = r.ID
+			return err == nil
+		})
+		return id
+	}
+	first := start()
+	s.until("the first deploys", func() bool {
+		for _, j := range s.run(first).Jobs {
+			if j.Key == "deploy" && j.TaskRun != 0 && j.State == workflow.Running {
+				return strings.Contains(s.log(first, "deploy"), "here\n")
+			}
+		}
+		return false
+	})
+	s.ended(start(), workflow.Success)
+	for _, j := range s.ended(first, workflow.Cancelled).Jobs {
+		if want := map[string]string{"build": workflow.Success, "deploy": workflow.Cancelled}[j.Key]; want != "" && j.Conclusion != want {
+			t.Errorf("%s: %s, want %s", j.Name, j.Conclusion, want)
+		}
+	}
+}
