@@ -37,12 +37,13 @@ func (r *Run) Advance(w *Workflow, now int64) (err error) {
 		return err
 	}
 	r.stop(now)
+	r.results(m, w)
 	for changed := true; changed; {
 		changed = false
-		r.results(m, w)
 		for _, key := range w.Jobs() {
 			if len(r.legs(key)) == 0 && r.ready(w, key) {
 				r.expand(w, m, key, now)
+				r.results(m, w) // one that is skipped at once is done for those that need it
 				changed = true
 			}
 		}

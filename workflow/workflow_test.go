@@ -221,6 +221,14 @@ func TestAdvance(t *testing.T) {
 			map[string]string{"a": "failure", "b": "success", "c": "success", "d": "success", "run": "failure"},
 		},
 		{"condition on the ref", "a: {if: \"github.ref == 'refs/heads/main'\"" + tail + "\n  b: {if: \"startsWith(github.ref, 'refs/tags/')\"" + tail, nil, map[string]string{"a": "success", "b": "skipped", "run": "success"}},
+		{
+			"skipped at once", "a: {if: false" + tail + "\n  b: {needs: a, if: \"always() && needs.a.result != 'skipped'\"" + tail + "\n  c: {needs: a, if: \"always() && contains(needs.*.result, 'skipped')\"" + tail, nil,
+			map[string]string{"a": "skipped", "b": "skipped", "c": "success", "run": "success"},
+		},
+		{
+			"failed at once", "m: {strategy: {matrix: {v: \"${{ fromJSON('no json') }}\"}}" + tail + "\n  tell: {needs: m, if: failure()" + tail, nil,
+			map[string]string{"m": "failure", "tell": "success", "run": "failure"},
+		},
 		{"matrix", "a: {strategy: {matrix: {os: [x, y], v: [1]}}" + tail, nil, map[string]string{"a (x, 1)": "success", "a (y, 1)": "success", "run": "success"}},
 		{"continue-on-error", "a: {continue-on-error: true" + tail + "\n  b: {needs: a" + tail, []string{"a"}, map[string]string{"a": "failure", "b": "success", "run": "success"}},
 		{"matrix of an output", "a: {outputs: {list: x}, name: a" + tail + "\n  b: {needs: a, strategy: {matrix: {v: \"${{ fromJSON(needs.a.outputs.list) }}\"}}" + tail, nil, map[string]string{"a": "success", "b (3)": "success", "b (4)": "success", "run": "success"}},
