@@ -121,12 +121,13 @@ func (s *Service) destroyResources(ctx context.Context, c *caller, d deployments
 			if r.Kind != kindOrder[i] {
 				continue
 			}
-			if err := s.remove(ctx, c, r); err != nil {
+			stays, err := s.remove(ctx, c, r)
+			if err != nil {
 				errs = append(errs, about(deployment.Resource{Type: r.Kind, Key: strings.TrimPrefix(r.Key, r.Kind+".")}, err))
 				continue
 			}
 			action := deployment.Delete
-			if !r.Owned {
+			if stays {
 				action = deployment.Unchanged
 			}
 			report.Resources = append(report.Resources, deployment.Change{Key: r.Key, Action: action, ID: r.ResourceID})

@@ -44,7 +44,9 @@ func (s *Service) settle(ctx context.Context, c *caller, v deployments.Version) 
 		if !row.Doomed {
 			continue
 		}
-		if err := errors.Join(clearExtras(ctx, c, in, row), s.remove(ctx, c, row)); err != nil {
+		err := clearExtras(ctx, c, in, row)
+		_, rerr := s.remove(ctx, c, row)
+		if err = errors.Join(err, rerr); err != nil {
 			report.Left = append(report.Left, fmt.Sprintf("%s: %v", row.Key, err))
 			continue
 		}
@@ -83,17 +85,21 @@ func (s *Service) settleOne(ctx context.Context, v deployments.Version) (left []
 	return report.Left, err
 }
 
-// remove deletes a resource that the deployment made; one that it found stays.
-func (s *Service) remove(ctx context.Context, c *caller, r deployments.Resource) error {
+// remove deletes a resource that the deployment made; one that it found stays,
+// and so does one that another deployment has bound, whose it is then.
+func (s *Service) remove(ctx context.Context, c *caller, r deployments.Resource) (stays bool, err error) {
 	k, ok := kinds[r.Kind]
 	if !ok || !r.Owned { // permissions and grants are no resource
-		return nil
+		return true, nil
 	}
 	live, err := k.get(ctx, c, r.ResourceID)
 	if err != nil || live == nil {
-		return err
+		return false, err
 	}
-	return k.remove(ctx, c, r.ResourceID)
+	if passed, err := s.store.PassOn(ctx, c.WorkspaceID, r); passed || err != nil {
+		return passed, err
+	}
+	return false, k.remove(ctx, c, r.ResourceID)
 }
 
 // metadata writes what other tools read of a deployed bundle.

@@ -59,6 +59,20 @@ func holder(tx *store.Tx, ws int64, r Resource) (found Resource, err error) {
 	return found, err
 }
 
+// PassOn makes a resource another live deployment's that has bound it too; passed
+// is false if none has. Doing it twice is doing it once.
+func (s *Store) PassOn(ctx context.Context, ws int64, r Resource) (passed bool, err error) {
+	err = s.db.Write(ctx, func(tx *store.Tx) error {
+		n, err := tx.Exec(`UPDATE deployment_resource SET owned = true WHERE kind = $1 AND resource_id = $2 AND deployment_id IN (
+			SELECT min(o.deployment_id) FROM deployment_resource o JOIN deployment d ON d.id = o.deployment_id
+			WHERE d.workspace_id = $3 AND d.destroyed_at = 0 AND o.deployment_id <> $4 AND o.kind = $1 AND o.resource_id = $2 AND NOT o.doomed)`,
+			r.Kind, r.ResourceID, ws, r.DeploymentID)
+		passed = n > 0
+		return err
+	})
+	return passed, err
+}
+
 func rekey(tx *store.Tx, id, from, to string) error {
 	for _, suffix := range []string{"", ".permissions", ".grants"} {
 		if _, err := tx.Exec(`UPDATE deployment_resource SET key = $1 WHERE deployment_id = $2 AND key = $3`, to+suffix, id, from+suffix); err != nil {
