@@ -211,11 +211,14 @@ func (s *Service) writeBack(ctx context.Context, p *place, row deployments.Resou
 		return err
 	}
 	if ext != "" {
-		return writeExtras(ctx, p.c, k, ext, row, live)
+		return p.writeExtras(ctx, k, ext, row, live)
 	}
 	config, err := asDeployed(row, d)
 	if err != nil {
 		return err
+	}
+	if live != nil {
+		config = p.keepIgnored(row, config, live)
 	}
 	if row.Kind == "jobs" {
 		tied, _ := config["deployment"].(map[string]any)
@@ -256,15 +259,15 @@ func asDeployed(row deployments.Resource, d drift.Drift) (config map[string]any,
 
 // writeExtras makes the permissions or grants on a resource those that there were
 // right after the deploy, others' too.
-func writeExtras(ctx context.Context, c *caller, k kind, ext string, row deployments.Resource, live map[string]any) error {
+func (p *place) writeExtras(ctx context.Context, k kind, ext string, row deployments.Resource, live map[string]any) error {
 	list := listOf(row.State)
 	if was := map[string]any{}; row.Live != "" {
 		if err := json.Unmarshal([]byte(row.Live), &was); err != nil {
 			return fmt.Errorf("%s: %w", row.Key, err)
 		}
-		list = extrasOf(ext, was)
+		list = extrasOf(ext, p.keptFields(row.Key, "", was, live))
 	}
-	return setExtras["."+ext](ctx, c, k, row.ResourceID, extrasOf(ext, live), list)
+	return setExtras["."+ext](ctx, p.c, k, row.ResourceID, extrasOf(ext, live), list)
 }
 
 // extrasOf writes permissions or grants by principal, as liveOf gives them, as a

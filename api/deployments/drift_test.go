@@ -50,6 +50,13 @@ func (s *site) workspace() *databricks.WorkspaceClient {
 	return w
 }
 
+func (s *site) job(id int64) *sdkjobs.Job {
+	s.t.Helper()
+	job, err := s.workspace().Jobs.GetByJobId(context.Background(), id)
+	check(s.t, err)
+	return job
+}
+
 func (s *site) revert(id wherry.Int64) {
 	s.t.Helper()
 	check(s.t, s.client.Do(context.Background(), "POST", fmt.Sprintf("/api/wherry/drift/%d/revert", int64(id)), map[string]any{}, nil))
@@ -228,6 +235,58 @@ func TestDriftOfOthersAndSelfHeal(t *testing.T) {
 	if text := s.answer("/api/2.1/unity-catalog/schemas/lab.made"); !strings.Contains(text, "again") {
 		t.Errorf("an ignored field was healed: %s", text)
 	}
+}
+
+// What the environment ignores stays as it is when other fields of the same
+// resource are healed or reverted: of jobs, of items of lists.
+func TestDriftKeepsIgnored(t *testing.T) {
+	s, ctx := newSite(t), context.Background()
+	id := s.deployed(t.TempDir())
+	env := environments.New(s.db)
+	ignore := []string{"schedule", "tasks[*].timeout_seconds", "comment"}
+	put := func(heal bool) {
+		_, err := env.Put(ctx, wherry.Environment{Name: "live", Ignore: ignore, SelfHeal: heal}, "ada")
+		check(t, err)
+	}
+	put(false)
+	job := s.job(id)
+	tasks := job.Settings.Tasks
+	tasks[0].TimeoutSeconds, tasks[0].MaxRetries = 77, 3
+	paused := &sdkjobs.CronSchedule{QuartzCronExpression: "0 0 1 * * ?", TimezoneId: "UTC", PauseStatus: sdkjobs.PauseStatusPaused}
+	check(t, s.workspace().Jobs.Update(ctx, sdkjobs.UpdateJob{JobId: id, NewSettings: &sdkjobs.JobSettings{
+		Schedule: paused, Tasks: tasks, MaxConcurrentRuns: 5,
+	}}))
+	schema := func(comment string) {
+		check(t, s.client.Do(ctx, "PATCH", "/api/2.1/unity-catalog/schemas/lab.made", map[string]any{"comment": comment}, nil))
+	}
+	schema("mine")
+	got := s.drift()
+	if text := describe(got.Drift); strings.Contains(text, "schedule") || strings.Contains(text, "timeout") || !strings.Contains(text, "max_concurrent_runs") {
+		t.Errorf("drift:\n%s", text)
+	}
+	kept := func(when string) {
+		t.Helper()
+		if got := s.drift(); got.Sync != deployments.InSync {
+			t.Errorf("%s: %s", when, describe(got.Drift))
+		}
+		now := s.job(id).Settings
+		if now.Schedule == nil || now.Schedule.PauseStatus != sdkjobs.PauseStatusPaused || now.Tasks[0].TimeoutSeconds != 77 {
+			t.Errorf("%s: ignored fields were written: %+v %v", when, now.Schedule, now.Tasks[0].TimeoutSeconds)
+		}
+		if now.MaxConcurrentRuns != 2 || now.Tasks[0].MaxRetries != 0 {
+			t.Errorf("%s: not as deployed: %d %d", when, now.MaxConcurrentRuns, now.Tasks[0].MaxRetries)
+		}
+		if text := s.answer("/api/2.1/unity-catalog/schemas/lab.made"); !strings.Contains(text, "mine") {
+			t.Errorf("%s: %s", when, text)
+		}
+	}
+	for _, d := range got.Drift {
+		s.revert(d.ID)
+	}
+	kept("reverted")
+	put(true)
+	check(t, s.workspace().Jobs.Update(ctx, sdkjobs.UpdateJob{JobId: id, NewSettings: &sdkjobs.JobSettings{MaxConcurrentRuns: 8}}))
+	kept("healed")
 }
 
 // The patch that adopts a drift is made of the files that were deployed; where
