@@ -95,5 +95,7 @@ func rootCommand() *cobra.Command {
 		ciJobCommand(),
 		notificationsCommand(),
 	)
+	root.InitDefaultCompletionCmd()
+	refuseUnknown(root)
 	return root
 }
