@@ -27,6 +27,9 @@ func rollbackCommand() *cobra.Command {
 newer than that version stays, unless --auto-approve is given.`,
 		Args: cobra.NoArgs,
 	}, func(c *cobra.Command, cl *client.Client, b *bundle.Bundle) error {
+		if c.Flags().Changed("to") && in.Version < 1 {
+			return &ExitError{Code: 2, Message: fmt.Sprintf("there is no version %d to go back to: versions start at 1 (`wherry bundle history` lists them); without --to it is the one before the live one", in.Version)}
+		}
 		in.AllowDataLoss, in.ForceLock = f.approve, f.forceLock
 		s, err := f.deployed(c, cl, b)
 		if err != nil {
