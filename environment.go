@@ -85,7 +85,7 @@ func (e *Environment) Validate() error {
 	case e.Gate && e.VerifyJob == "":
 		return Errorf(CodeInvalidParameter, "the gate needs a verification job: name one")
 	case e.PreventSelfReview && len(e.Reviewers) == 0:
-		return Errorf(CodeInvalidParameter, "prevent_self_review needs reviewers: name some")
+		return Errorf(CodeInvalidParameter, "prevent_self_review needs reviewers: name some, or turn it off too (--prevent-self-review=false)")
 	}
 	if e.Host != "" {
 		u, err := url.Parse(e.Host)

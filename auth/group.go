@@ -73,6 +73,35 @@ func GroupsOf(tx *store.Tx, p wherry.Principal) ([]Group, error) {
 	return append(list, above...), err
 }
 
+// Exists reports whether a name is of a user, a group, or, as a client id, of a
+// service principal.
+func Exists(tx *store.Tx, name string) (bool, error) {
+	if BuiltInGroup(name) {
+		return true, nil
+	}
+	for _, find := range []func(*store.Tx, string) (wherry.Principal, error){PrincipalByName, PrincipalByClient} {
+		if _, err := find(tx, name); wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+			return err == nil, err
+		}
+	}
+	exists := false
+	err := tx.Each(`SELECT document FROM graph_object WHERE kind = 'group'`, nil, func(scan func(...any) error) error {
+		var doc string
+		if err := scan(&doc); err != nil {
+			return err
+		}
+		var shown struct {
+			Name string `json:"displayName"`
+		}
+		if err := json.Unmarshal([]byte(doc), &shown); err != nil {
+			return err
+		}
+		exists = exists || strings.EqualFold(shown.Name, name)
+		return nil
+	})
+	return exists, err
+}
+
 // InGroup reports whether a principal is in one of the groups, directly or
 // through other groups. Names are compared without regard to case. One that is
 // not active or was removed is in none.

@@ -38,6 +38,7 @@ jobs:
 	s.denied(wherry.CodeInvalidParameter, "approved or rejected", "POST", review, map[string]any{"decision": "perhaps"})
 	s.call("PUT", "/api/wherry/environments/prod", map[string]any{"name": "prod", "reviewers": []string{"admins"}, "prevent_self_review": true}, nil)
 	s.denied(wherry.CodePermissionDenied, "wants another reviewer", "POST", review, map[string]any{"decision": "approved"})
+	s.call("POST", "/api/2.0/preview/scim/v2/Users", map[string]any{"userName": "grace@example.com"}, nil)
 	s.call("PUT", "/api/wherry/environments/prod", map[string]any{"name": "prod", "reviewers": []string{"grace@example.com"}}, nil)
 	s.denied(wherry.CodePermissionDenied, "is no reviewer of prod", "POST", review, map[string]any{"decision": "approved"})
 	s.call("PUT", "/api/wherry/environments/prod", map[string]any{"name": "prod", "reviewers": []string{"admins"}}, nil)

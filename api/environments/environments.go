@@ -10,6 +10,8 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/auth"
+	"github.com/wherry-ml/wherry/store"
 	"github.com/wherry-ml/wherry/store/deployments"
 	"github.com/wherry-ml/wherry/store/environments"
 	"github.com/wherry-ml/wherry/store/notify"
@@ -175,11 +177,36 @@ func (a *API) put(ctx context.Context, in *wherry.Environment) (*Shown, error) {
 		return nil, err
 	}
 	in.Notify = notify
+	if err := a.known(ctx, in); err != nil {
+		return nil, err
+	}
 	e, err := a.store.Put(ctx, *in, wherry.IdentityFrom(ctx).UserName)
 	if err != nil {
 		return nil, err
 	}
 	return a.show(ctx, e)
+}
+
+// known refuses reviewers that are nobody, but for those that the environment
+// has already: they may have been removed since.
+func (a *API) known(ctx context.Context, in *wherry.Environment) error {
+	in.Normalise()
+	have, err := a.store.Get(ctx, in.Name)
+	if err != nil && wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+		return err
+	}
+	fresh := slices.DeleteFunc(slices.Clone(in.Reviewers), func(name string) bool { return slices.Contains(have.Reviewers, name) })
+	return a.proofs.DB().Read(ctx, func(tx *store.Tx) error {
+		for _, name := range fresh {
+			switch ok, err := auth.Exists(tx, name); {
+			case err != nil:
+				return err
+			case !ok:
+				return wherry.Errorf(wherry.CodeInvalidParameter, "the reviewer %s is no user, service principal or group of this installation: `wherry user list` and `wherry group list` show them", name)
+			}
+		}
+		return nil
+	})
 }
 
 func (a *API) remove(ctx context.Context, in *nameIn) (*api.Empty, error) {
