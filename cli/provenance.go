@@ -89,8 +89,13 @@ func verifyCommand(dir *string) *cobra.Command {
 			}
 			out := c.OutOrStdout()
 			fmt.Fprintf(out, "ok: %s\nsigned by %s\n", s.Subject[0].Name, s.Predicate.RunDetails.Builder.ID)
+			_, dirty := s.Predicate.BuildDefinition.ExternalParameters["dirty_digest"]
 			for _, d := range s.Predicate.BuildDefinition.ResolvedDependencies {
-				fmt.Fprintf(out, "  from %s\n", d.Name)
+				with := ""
+				if d.Annotations["dirty_digest"] != nil || dirty && d.Digest["gitCommit"] != "" {
+					with = " with changes that are in no commit"
+				}
+				fmt.Fprintf(out, "  from %s%s\n", d.Name, with)
 			}
 			return nil
 		},
