@@ -147,7 +147,7 @@ func (s *Service) synced(ctx context.Context, d deployments.Deployment, look boo
 		if row.Kind != "jobs" || row.Doomed {
 			continue
 		}
-		result, ran, err := jobs.New(s.db).LastResult(ctx, row.ResourceID)
+		result, ran, err := jobs.New(s.db).LastResult(ctx, row.ResourceID, last.CompletedAt)
 		switch {
 		case err != nil:
 			return nil, false, err

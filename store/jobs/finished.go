@@ -22,15 +22,15 @@ func (f Finished) Succeeded() bool {
 	return f.Result == wherry.ResultSuccess || f.Result == wherry.ResultSuccessWithFailures // tasks that may fail did
 }
 
-// LastResult returns the run of a job that ended last; ok is false for a job
-// that never ran.
-func (s *Store) LastResult(ctx context.Context, jobID string) (f Finished, ok bool, err error) {
+// LastResult returns, of the runs of a job that were begun since, in
+// milliseconds, the one that ended last; ok is false where there is none.
+func (s *Store) LastResult(ctx context.Context, jobID string, since int64) (f Finished, ok bool, err error) {
 	id, err := strconv.ParseInt(jobID, 10, 64)
 	if err != nil {
 		return f, false, nil // no job of ours
 	}
 	return s.finished(ctx, `SELECT id, result, created_at, end_time FROM job_run WHERE job_id = $1 AND end_time > 0 AND created_at >= $2
-		ORDER BY end_time DESC, id DESC LIMIT 1`, id, 0)
+		ORDER BY end_time DESC, id DESC LIMIT 1`, id, since)
 }
 
 // FirstResult returns the first run of a job of those begun since, in
