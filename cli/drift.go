@@ -110,7 +110,13 @@ func printDrift(out io.Writer, r *deployments.DriftReport) {
 	if len(r.History) > 0 {
 		fmt.Fprintln(out, "settled:")
 		for _, x := range r.History {
-			fmt.Fprintf(out, "  %d %s %s by %s, %s by %s at %s\n", int64(x.ID), x.Resource, x.Kind, whoever(x.Actor), x.Way, whoever(x.SettledBy), moment(x.SettledAt))
+			target := ""
+			for _, d := range r.Deployments {
+				if d.DeploymentID == x.DeploymentID {
+					target = d.Bundle + "/" + d.Target + " "
+				}
+			}
+			fmt.Fprintf(out, "  %d %s%s %s by %s, %s by %s at %s\n", int64(x.ID), target, x.Resource, x.Kind, whoever(x.Actor), x.Way, whoever(x.SettledBy), moment(x.SettledAt))
 		}
 	}
 }

@@ -89,8 +89,9 @@ func (s *Service) drift(ctx context.Context, in *reportIn, look bool) (*DriftRep
 		return nil, err
 	}
 	out := &DriftReport{Deployments: []Synced{}}
-	index := map[string]int{}
+	index, asked := map[string]int{}, map[string]bool{}
 	for _, d := range list {
+		asked[d.ID] = in.Target == "" || d.Target == in.Target
 		if d.DestroyedAt > 0 || d.RootPath == "" || in.Target != "" && d.Target != in.Target {
 			continue
 		}
@@ -110,6 +111,7 @@ func (s *Service) drift(ctx context.Context, in *reportIn, look bool) (*DriftRep
 	for _, d := range drifts {
 		i, ok := index[d.DeploymentID]
 		switch {
+		case d.State == drift.Settled && in.Target != "" && !asked[d.DeploymentID]: // of another target, or of Terraform
 		case d.State == drift.Settled:
 			out.History = append(out.History, d)
 		case d.Source != "" && in.Target == "":
