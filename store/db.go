@@ -227,7 +227,7 @@ func (db *DB) writePostgres(ctx context.Context, fn func(*Tx) error) error {
 			return fmt.Errorf("begin: %w", err)
 		}
 		tx := &Tx{tx: t, Dialect: db.Dialect, ctx: ctx}
-		if err = fn(tx); err == nil {
+		if err = tx.do(fn); err == nil {
 			err = t.Commit()
 		}
 		if err == nil {
@@ -293,19 +293,25 @@ func (j *job) run(t *sql.Tx, kept *statements) {
 	if _, j.err = t.Exec("SAVEPOINT w"); j.err != nil {
 		return
 	}
-	defer func() { // a panic in one caller's function must not take the writer down
+	j.err = j.tx.do(j.fn)
+	end := "RELEASE w"
+	if j.err != nil {
+		end = "ROLLBACK TO w; RELEASE w"
+	}
+	if _, err := t.Exec(end); err != nil {
+		j.err = errors.Join(j.err, err)
+	}
+}
+
+// do runs a caller's function: a panic in it must not leave the transaction open,
+// nor take the writer down.
+func (tx *Tx) do(fn func(*Tx) error) (err error) {
+	defer func() {
 		if p := recover(); p != nil {
-			j.err = fmt.Errorf("panic in transaction: %v", p)
-		}
-		end := "RELEASE w"
-		if j.err != nil {
-			end = "ROLLBACK TO w; RELEASE w"
-		}
-		if _, err := t.Exec(end); err != nil {
-			j.err = errors.Join(j.err, err)
+			err = fmt.Errorf("panic in transaction: %v", p)
 		}
 	}()
-	j.err = j.fn(j.tx)
+	return fn(tx)
 }
 
 // Read runs fn in a read-only transaction that sees one state of the database.
