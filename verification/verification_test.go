@@ -141,6 +141,19 @@ func TestVerification(t *testing.T) {
 	})
 }
 
+// model registers the model m with n versions.
+func (s *site) model(n int) (*mlflow.Store, mlflow.Who) {
+	s.t.Helper()
+	models, who := mlflow.New(s.db), mlflow.Who{WorkspaceID: 1, User: "ada"}
+	_, err := models.CreateModel(s.t.Context(), who, 1, "m", "", nil)
+	s.ok(err)
+	for range n {
+		_, err := models.CreateVersion(s.t.Context(), who, 1, mlflow.NewVersion{Name: "m", Source: "dbfs:/x"})
+		s.ok(err)
+	}
+	return models, who
+}
+
 // With the gate on a version that fails is rolled back to the last that did
 // not, with the alias that the run moved; a loop that is killed goes on.
 func TestGate(t *testing.T) {
@@ -148,13 +161,7 @@ func TestGate(t *testing.T) {
 		s := newSite(t, db)
 		ctx := t.Context()
 		s.environment(wherry.Environment{VerifyJob: "smoke_test", Gate: true})
-		models, who := mlflow.New(db), mlflow.Who{WorkspaceID: 1, User: "ada"}
-		_, err := models.CreateModel(ctx, who, 1, "m", "", nil)
-		s.ok(err)
-		for range 2 {
-			_, err := models.CreateVersion(ctx, who, 1, mlflow.NewVersion{Name: "m", Source: "dbfs:/x"})
-			s.ok(err)
-		}
+		models, who := s.model(2)
 		s.ok(models.SetAlias(ctx, who, 1, "m", "champion", "1"))
 		s.deploy(0)
 		good := s.ran("SUCCESS", true)
@@ -211,13 +218,7 @@ func TestOnlyMovedAliasesAreNamed(t *testing.T) {
 		s := newSite(t, db)
 		ctx := t.Context()
 		s.environment(wherry.Environment{VerifyJob: "smoke_test", Gate: true})
-		models, who := mlflow.New(db), mlflow.Who{WorkspaceID: 1, User: "ada"}
-		_, err := models.CreateModel(ctx, who, 1, "m", "", nil)
-		s.ok(err)
-		for range 3 {
-			_, err := models.CreateVersion(ctx, who, 1, mlflow.NewVersion{Name: "m", Source: "dbfs:/x"})
-			s.ok(err)
-		}
+		models, who := s.model(3)
 		names := []string{"back", "on", "deleted"}
 		for _, name := range names {
 			s.ok(models.SetAlias(ctx, who, 1, "m", name, "1"))
