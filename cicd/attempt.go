@@ -14,8 +14,19 @@ import (
 	"github.com/wherry-ml/wherry/workflow"
 )
 
-// tries of a part of a pass before it is given up.
-const tries = 3
+// A part of a pass is given up when it went wrong so often, and for so long:
+// passes follow each other quickly, and a full disk or a lack of memory is over
+// after a while.
+const (
+	tries    = 3
+	patience = time.Minute
+)
+
+// failures are those of a part of a pass.
+type failures struct {
+	n     int
+	since time.Time
+}
 
 // attempt does one part of a pass: a trigger, a schedule or a run. What goes wrong
 // in it, a panic too, is the trouble of that part and holds up no other: whoever
@@ -33,9 +44,13 @@ func (s *Service) attempt(ctx context.Context, part string, do func() error, giv
 		slog.Debug("workflows: it changed meanwhile", "part", part)
 		return
 	}
-	s.failures[part]++
-	slog.Error("workflows", "part", part, "try", s.failures[part], "err", err)
-	if s.failures[part] < tries {
+	f := s.failures[part]
+	if f.n++; f.n == 1 {
+		f.since = time.Now()
+	}
+	s.failures[part] = f
+	slog.Error("workflows", "part", part, "try", f.n, "err", err)
+	if f.n < tries || time.Since(f.since) < patience {
 		return
 	}
 	delete(s.failures, part)

@@ -61,7 +61,7 @@ type Service struct {
 	mu     sync.Mutex
 	parsed map[string]*workflow.Workflow // by digest of the files and path
 
-	failures map[string]int // tries of a part of a pass that went wrong, by its name
+	failures map[string]failures // by the name of the part of a pass that went wrong
 
 	storing  sync.Mutex
 	arriving map[string]int // uploads by digest whose rows are not written yet
@@ -74,7 +74,7 @@ const botName = "github-actions[bot]"
 // New returns the service; Start makes it ready.
 func New(cfg Config) *Service {
 	cfg.Retention = cfg.Retention.orDefaults()
-	return &Service{cfg: cfg, parsed: map[string]*workflow.Workflow{}, failures: map[string]int{}, arriving: map[string]int{}}
+	return &Service{cfg: cfg, parsed: map[string]*workflow.Workflow{}, failures: map[string]failures{}, arriving: map[string]int{}}
 }
 
 // Start finds or makes the principal that jobs run as.

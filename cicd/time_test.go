@@ -230,3 +230,32 @@ func TestRetentionDays(t *testing.T) {
 		}
 	}
 }
+
+// TestAttempt: what goes wrong in a part of a pass, a panic too, is given up when
+// it went wrong often and for a while, and not in a burst of passes; what goes
+// well meanwhile begins anew.
+func TestAttempt(t *testing.T) {
+	clocked(t, func(t *testing.T, s *Service) {
+		var why error
+		try := func(do func() error) {
+			s.attempt(t.Context(), "run 1", do, func(err error) error { why = err; return nil })
+		}
+		broken := func() error { panic("no such job") }
+		for range 10 {
+			try(broken)
+		}
+		time.Sleep(patience)
+		try(func() error { return nil })
+		for range 10 {
+			try(broken)
+		}
+		if why != nil {
+			t.Fatalf("given up in a burst: %v", why)
+		}
+		time.Sleep(patience)
+		try(broken)
+		if why == nil || !strings.Contains(why.Error(), "no such job") {
+			t.Errorf("given up with %v", why)
+		}
+	})
+}
