@@ -307,6 +307,9 @@ func ciLogCommand() *cobra.Command {
 				if err := copyLog(c, server, r.ID, j.ID, follow); err != nil {
 					return err
 				}
+				if j.Message != "" { // such as why it never began
+					fmt.Fprintf(c.ErrOrStderr(), "%s %s: %s\n", mark(j.Conclusion), j.Name, j.Message)
+				}
 			}
 			if !found && len(args) == 2 {
 				return fmt.Errorf("run %d has no job %q that has begun", r.ID, args[1])

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wherry-ml/wherry/environment"
 	"github.com/wherry-ml/wherry/notify"
 	"github.com/wherry-ml/wherry/server"
 	"github.com/wherry-ml/wherry/state"
@@ -42,6 +43,9 @@ func upCommand() *cobra.Command {
 			}
 			cfg.Ready = func(i server.Info) {
 				fmt.Fprintf(c.OutOrStdout(), "wherry serves %s, storage %s\nadmin token: %s\n", i.URL, i.StorageURL, st.Path("admin-token"))
+				if _, err := environment.Open(); err != nil {
+					fmt.Fprintf(c.ErrOrStderr(), "tasks and workflows fail for now: %v\n", err)
+				}
 			}
 			return server.Run(c.Context(), cfg)
 		},

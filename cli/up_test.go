@@ -2,7 +2,6 @@ package cli_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -30,25 +29,48 @@ func TestUp(t *testing.T) {
 		Condition: func(name string) (bool, error) {
 			return name == "namespaces" && exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", os.TempDir()).Run() == nil, nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serves": serves, "schema": addSchema},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serves": serves, "up": up, "until": until, "schema": addSchema},
 	})
 }
 
 // serves starts a server, waits until it says that it serves, ends it, and wants
 // the exit code 0: serves FLAG....
 func serves(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := startUp(ts, args)
+	_ = cmd.Process.Signal(os.Interrupt)
+	if err := cmd.Wait(); err != nil {
+		ts.Fatalf("%v: %s", err, ts.ReadFile("up.log"))
+	}
+}
+
+// up starts a server that serves until the script ends: up FLAG....
+func up(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := startUp(ts, args)
+	ts.Defer(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
+}
+
+// startUp returns when the server says that it serves. Its stderr goes to up.log.
+func startUp(ts *testscript.TestScript, args []string) *exec.Cmd {
 	cmd := exec.Command("wherry", append([]string{"up"}, args...)...)
 	cmd.Dir = ts.MkAbs(".")
-	var log bytes.Buffer
-	cmd.Stderr = &log
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"))
+	log, err := os.Create(ts.MkAbs("up.log"))
+	ts.Check(err)
+	defer log.Close()
+	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
 	line, _ := bufio.NewReader(out).ReadString('\n') // a failure leaves it empty
-	_ = cmd.Process.Signal(os.Interrupt)
-	if err := cmd.Wait(); err != nil || !strings.HasPrefix(line, "wherry serves http://") {
-		ts.Fatalf("%v: %s%s", err, line, log.String())
+	if !strings.HasPrefix(line, "wherry serves http://") {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		ts.Fatalf("%s%s", line, ts.ReadFile("up.log"))
 	}
+	return cmd
 }
 
 // addSchema makes a database one of a version to come: schema DIR VERSION.
