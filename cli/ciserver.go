@@ -120,11 +120,12 @@ func stateOf(r *workflow.Run) string {
 	return "● " + r.State
 }
 
+// took is how long the run has taken since this attempt was asked for.
 func took(r *workflow.Run) string {
 	if r.EndedAt == 0 {
-		return since(r.CreatedAt, time.Now().UnixMilli())
+		return since(r.AskedAt(), time.Now().UnixMilli())
 	}
-	return since(r.CreatedAt, r.EndedAt)
+	return since(r.AskedAt(), r.EndedAt)
 }
 
 // run asks for a run by its number.

@@ -55,3 +55,16 @@ func TestSummaries(t *testing.T) {
 		t.Errorf("nothing was left, and there is %.100q", list[2].HTML)
 	}
 }
+
+// TestHeadOfAgain: the page of a run that was run again counts from when that
+// was.
+func TestHeadOfAgain(t *testing.T) {
+	run := &workflow.Run{ID: 1, Attempt: 2, State: workflow.Completed, CreatedAt: 1_000, QueuedAt: 90_000_000, EndedAt: 90_002_000}
+	list, err := New(Config{}).sections("workflow", &workflowView{Shown: &cicd.Shown{Run: run}}, "workflow-head")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(list[0].HTML); !strings.Contains(text, "<span>2.0 s</span>") {
+		t.Error(text)
+	}
+}

@@ -166,6 +166,10 @@ func (j *Job) Exceeded() string {
 	return "the job exceeded its time of " + strconv.FormatFloat(minutes, 'f', -1, 64) + " minutes"
 }
 
+// AskedAt is when this attempt was asked for, which of one that runs again is
+// not when the run came to be.
+func (r *Run) AskedAt() int64 { return cmp.Or(r.QueuedAt, r.CreatedAt) }
+
 // Repository is OWNER/NAME.
 func (r *Run) Repository() string { return r.Owner + "/" + r.Repo }
 
