@@ -354,7 +354,7 @@ func (s *Service) following(ctx context.Context, r *cicd.Record) (o occasion, fi
 		"action": "completed", "chain": chain(r) + 1,
 		"workflow_run": map[string]any{
 			"id": r.ID, "name": r.Name, "path": r.Path, "event": r.Event.Name, "status": r.State, "conclusion": r.Conclusion, "head_branch": head, "head_sha": r.Event.SHA,
-			"run_number": r.Number, "run_attempt": r.Attempt, "html_url": s.cfg.URL + Page(r.ID), "actor": map[string]any{"login": r.Actor}, "head_commit": map[string]any{"id": r.Event.SHA, "message": r.Title},
+			"run_number": r.Number, "run_attempt": r.Attempt, "html_url": s.cfg.URL + Page(r.ID), "display_title": r.Title, "actor": map[string]any{"login": r.Actor}, "head_commit": map[string]any{"id": r.Event.SHA, "message": r.Title},
 		},
 		"repository": map[string]any{"name": repo.Name, "full_name": r.Repository(), "default_branch": repo.DefaultBranch, "owner": map[string]any{"login": r.Owner}},
 	})

@@ -24,9 +24,12 @@ func TestClosedPullRequest(t *testing.T) {
 		s.git(dir, "checkout", "-q", "-b", pull.branch, "origin/main")
 		head := s.write(dir, pull.branch+".txt", pull.branch)
 		s.git(dir, "push", "-q", "origin", pull.branch)
-		s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"head": pull.branch}, nil)
+		s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"head": pull.branch, "title": "What is " + pull.branch}, nil)
 		s.call("POST", fmt.Sprintf("/api/wherry/repos/app/pulls/%d/%s", i+1, pull.end), map[string]any{}, nil)
 		s.until("the run of "+pull.branch, func() bool { return len(s.runs("app")) == i+1 })
+		if title := s.runs("app")[0].Title; title != "What is "+pull.branch {
+			t.Errorf("the run of %s is titled %q", pull.branch, title)
+		}
 		main, _, _ := strings.Cut(s.git(dir, "ls-remote", "origin", "refs/heads/main"), "\t")
 		s.says(s.ended(s.runs("app")[0].ID, workflow.Success).ID, "a", pull.says, strings.NewReplacer("HEAD", head, "MAIN", main).Replace(pull.at))
 	}
@@ -56,8 +59,11 @@ echo "commented: $code $(cat answer)"`
 	s.git(dir, "checkout", "-q", "-b", "idea")
 	s.write(dir, "b.txt", "b")
 	s.git(dir, "push", "-q", "origin", "idea")
-	s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"head": "idea"}, nil)
+	s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"head": "idea", "title": "Talk\nof it"}, nil)
 	r, mute := s.begun("app", "says", "pull_request"), s.begun("app", "mute", "pull_request")
+	if r.Title != "Talk of it" {
+		t.Errorf("the run is titled %q", r.Title)
+	}
 	s.ended(r.ID, workflow.Success)
 	s.says(r.ID, "a", "commented: 201 {", `"body":"by curl"`)
 	s.ended(mute.ID, workflow.Success)

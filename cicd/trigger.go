@@ -1,6 +1,7 @@
 package cicd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,10 +26,14 @@ type occasion struct {
 	status string // the commit whose checks the runs are
 	fork   bool
 	commit hosting.Commit
+	title  string // of the runs, unless they have a run-name
 	base   string // the commit that the changes are against
 	pull   int64  // number of the pull request, 0 for none
 	only   string // path of the one workflow to start, "" for all that the event starts
 }
+
+// maxTitle bounds the title of a run that is a pull request's, as GitHub does there.
+const maxTitle = 256
 
 // handle starts the runs that a trigger asks for, and takes it from the queue,
 // in one transaction.
@@ -89,6 +94,7 @@ func (s *Service) occasion(ctx context.Context, t git.Trigger) (o occasion, ok b
 			s.closed(ctx, t.Repo, *p, &o.event)
 		}
 		o.status, o.base, o.fork, o.pull = p.HeadSHA, p.BaseSHA, p.Fork(), p.Number
+		o.title = clip(strings.Join(strings.Fields(p.Title), " "), maxTitle)
 	default:
 		return o, false, nil
 	}
@@ -204,7 +210,7 @@ func (s *Service) record(o occasion, path string) newRun {
 	now := time.Now().UnixMilli()
 	return newRun{&cicd.Record{
 		Run: &workflow.Run{
-			WorkspaceID: o.repo.WorkspaceID, Repo: o.repo.Name, Owner: s.cfg.Owner, Path: path, Name: path, Title: o.commit.Subject, Event: o.event, Actor: o.actor,
+			WorkspaceID: o.repo.WorkspaceID, Repo: o.repo.Name, Owner: s.cfg.Owner, Path: path, Name: path, Title: cmp.Or(o.title, o.commit.Subject), Event: o.event, Actor: o.actor,
 			Attempt: 1, State: workflow.Queued, Fork: o.fork, CreatedAt: now, QueuedAt: now, ServerURL: s.cfg.URL, RetentionDays: s.cfg.Retention.ArtifactDays,
 		},
 		RepoID: o.repo.ID, StatusSHA: o.status,

@@ -38,7 +38,7 @@ type Run struct {
 	Owner       string `json:"owner"`
 	Path        string `json:"path"`
 	Name        string `json:"name"`
-	Title       string `json:"title"` // the commit's subject, or the run-name
+	Title       string `json:"title"` // the run-name, or the pull request's title, or the commit's subject
 	Event       Event  `json:"event"`
 	Actor       string `json:"actor"`
 	Number      int64  `json:"run_number"` // counts the runs of the workflow
