@@ -25,6 +25,7 @@ type ciRun struct {
 	workflow.Run
 	Pending   []string `json:"pending_jobs"`
 	Approvals []struct {
+		Attempt     int64  `json:"attempt"`
 		Environment string `json:"environment"`
 		Decision    string `json:"decision"`
 		By          string `json:"by"`
@@ -176,7 +177,11 @@ func (o *ciOptions) print(out io.Writer, base string, r *ciRun) error {
 		fmt.Fprintf(out, "○ %s waits for others\n", name)
 	}
 	for _, a := range r.Approvals {
-		fmt.Fprintf(out, "%s: %s by %s %s\n", a.Environment, a.Decision, a.By, a.Reason)
+		of := ""
+		if r.Attempt > 1 {
+			of = fmt.Sprintf(" in attempt %d", a.Attempt)
+		}
+		fmt.Fprintf(out, "%s: %s by %s%s %s\n", a.Environment, a.Decision, a.By, of, a.Reason)
 	}
 	for _, a := range r.Artifacts {
 		fmt.Fprintf(out, "artifact %s, %d bytes\n", a.Name, a.Size)

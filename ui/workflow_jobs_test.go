@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/wherry-ml/wherry/cicd"
+	cistore "github.com/wherry-ml/wherry/store/cicd"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
@@ -53,6 +54,22 @@ func TestSummaries(t *testing.T) {
 	}
 	if list[2].HTML != "" {
 		t.Errorf("nothing was left, and there is %.100q", list[2].HTML)
+	}
+}
+
+// TestReviewOfAgain: an approval of a run that was run again says of which
+// attempt it is.
+func TestReviewOfAgain(t *testing.T) {
+	shown := &cicd.Shown{Run: &workflow.Run{ID: 1, Attempt: 1}, Approvals: []cistore.Approval{{Attempt: 1, Environment: "prod", Decision: cistore.Approved, By: "ada"}}}
+	for attempt, want := range []string{1: "prod by ada <span", 2: "prod by ada in attempt 1 <span"} {
+		shown.Attempt = int64(attempt)
+		list, err := New(Config{}).sections("workflow", &workflowView{Shown: shown}, "workflow-review")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := string(list[0].HTML); !strings.Contains(text, want) {
+			t.Errorf("attempt %d says %s", attempt, text)
+		}
 	}
 }
 
