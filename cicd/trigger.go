@@ -193,7 +193,7 @@ func (s *Service) open(o occasion, files workflow.Files, r newRun) (started bool
 	case w == nil || o.only == "" && !w.Triggered(o.event):
 		return false
 	default:
-		if problems, _ = w.Check(files, s.cfg.Tools().Machine()); len(problems) > 0 {
+		if problems, _ = w.Check(files, s.cfg.Tools().Machine(), nil); len(problems) > 0 {
 			r.Name = w.Name
 			r.refuse(problems)
 		} else if err := w.Open(r.Run); err != nil {

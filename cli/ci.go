@@ -71,7 +71,10 @@ func ciCheckCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			workflows, refused, warnings := read(tree.Files, action.Detect())
+			workflows, refused, warnings, err := read(tree, action.Detect())
+			if err != nil {
+				return err
+			}
 			if f.output == "json" {
 				if err := printJSON(c.OutOrStdout(), map[string]any{"errors": nonNil(refused), "warnings": nonNil(warnings)}); err != nil {
 					return err
@@ -107,20 +110,25 @@ func printProblems(out io.Writer, refused, warnings []workflow.Problem) {
 }
 
 // read parses and checks all workflow files; those that can be run come back.
-func read(files workflow.Files, tools action.Tools) (workflows []*workflow.Workflow, refused, warnings []workflow.Problem) {
-	for _, name := range files.Paths() {
-		w, problems := workflow.Parse(name, files[name])
+func read(tree *local.Tree, tools action.Tools) (workflows []*workflow.Workflow, refused, warnings []workflow.Problem, err error) {
+	root, err := os.OpenRoot(tree.Root)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer root.Close()
+	for _, name := range tree.Files.Paths() {
+		w, problems := workflow.Parse(name, tree.Files[name])
 		if w == nil {
 			refused = append(refused, problems...)
 			continue
 		}
-		errs, warns := w.Check(files, tools.Machine())
+		errs, warns := w.Check(tree.Files, tools.Machine(), root.FS())
 		refused, warnings = append(refused, errs...), append(warnings, warns...)
 		if len(errs) == 0 {
 			workflows = append(workflows, w)
 		}
 	}
-	return workflows, refused, warnings
+	return workflows, refused, warnings, nil
 }
 
 func (f *ciFlags) run(c *cobra.Command, args []string) error {
@@ -204,7 +212,10 @@ func (f *ciFlags) choose(c *cobra.Command, tree *local.Tree, tools action.Tools,
 	if len(tree.Files.Paths()) == 0 {
 		return nil, fmt.Errorf("there is no workflow in %s/%s", tree.Root, workflow.Dir)
 	}
-	workflows, refused, warnings := read(tree.Files, tools)
+	workflows, refused, warnings, err := read(tree, tools)
+	if err != nil {
+		return nil, err
+	}
 	if len(args) == 0 {
 		printProblems(c.ErrOrStderr(), refused, warnings)
 		selected := slices.DeleteFunc(workflows, func(w *workflow.Workflow) bool { return !w.Triggered(event) })

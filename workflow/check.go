@@ -3,11 +3,11 @@ package workflow
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
 
-	"github.com/nektos/act/pkg/model"
 	"github.com/nektos/act/pkg/workflowpattern"
 	"github.com/rhysd/actionlint"
 )
@@ -27,15 +27,16 @@ type Machine struct {
 
 // Check looks for what is wrong in the file and for what could not be run
 // here, so that a run is refused before anything starts. Warnings are what
-// GitHub lets pass, such as an input that an action does not know.
-func (w *Workflow) Check(files Files, m Machine) (refused, warnings []Problem) {
+// GitHub lets pass, such as an input that an action does not know. In tree the
+// actions of the repository are looked for; nil if only files are known of it.
+func (w *Workflow) Check(files Files, m Machine, tree fs.FS) (refused, warnings []Problem) {
 	refused, warnings = w.lint()
-	c := &checker{w: w, files: files, machine: m}
+	c := &checker{w: w, files: files, machine: m, tree: tree}
 	for _, key := range w.Jobs() {
 		c.job(w.job(key))
 	}
 	c.filters()
-	return append(refused, c.problems...), warnings
+	return append(refused, c.problems...), append(warnings, c.warnings...)
 }
 
 // lint runs actionlint. Its findings of style, and of what GitHub takes for
@@ -84,12 +85,19 @@ type checker struct {
 	w        *Workflow
 	files    Files
 	machine  Machine
+	tree     fs.FS
 	problems []Problem
-	inside   []string // local actions and workflows that are being looked into
+	warnings []Problem
+	made     workspace // at the step that is looked at
+	inside   []string  // local actions and workflows that are being looked into
 }
 
 func (c *checker) add(pos *actionlint.Pos, hint, format string, args ...any) {
-	c.problems = append(c.problems, Problem{Path: c.w.Path, Line: pos.Line, Column: pos.Col, Message: fmt.Sprintf(format, args...), Hint: hint})
+	c.problems = append(c.problems, c.problem(pos, hint, format, args...))
+}
+
+func (c *checker) problem(pos *actionlint.Pos, hint, format string, args ...any) Problem {
+	return Problem{Path: c.w.Path, Line: pos.Line, Column: pos.Col, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 func (c *checker) job(j *actionlint.Job) {
@@ -106,8 +114,10 @@ func (c *checker) job(j *actionlint.Job) {
 	if j.RunsOn != nil {
 		c.labels(j)
 	}
+	c.made = workspace{}
 	for _, s := range j.Steps {
 		c.step(j, s)
+		c.noteStep(s)
 	}
 }
 
@@ -132,7 +142,7 @@ func (c *checker) step(j *actionlint.Job, s *actionlint.Step) {
 	switch e := s.Exec.(type) {
 	case *actionlint.ExecAction:
 		if e.Uses != nil && !e.Uses.ContainsExpression() {
-			c.uses(e.Uses.Value, e.Uses.Pos)
+			c.uses(e.Uses.Value, e.Uses.Pos, s.If != nil)
 		}
 	case *actionlint.ExecRun:
 		if shell := c.shell(j, e); shell != nil && !shell.ContainsExpression() {
@@ -156,12 +166,13 @@ func (c *checker) shell(j *actionlint.Job, e *actionlint.ExecRun) *actionlint.St
 	return nil
 }
 
-func (c *checker) uses(uses string, pos *actionlint.Pos) {
+// uses looks at the action of a step, which is conditional if it may be skipped.
+func (c *checker) uses(uses string, pos *actionlint.Pos, conditional bool) {
 	switch {
 	case strings.HasPrefix(uses, "docker://"):
 		c.add(pos, "install what it holds in a step", "%s needs a container engine, and there is none here", uses)
 	case strings.HasPrefix(uses, "./"):
-		c.localAction(uses, pos)
+		c.localAction(uses, pos, conditional)
 	default:
 		name, _, _ := strings.Cut(uses, "@")
 		parts := strings.Split(name, "/")
@@ -170,43 +181,6 @@ func (c *checker) uses(uses string, pos *actionlint.Pos) {
 		}
 		c.add(pos, "built in are "+strings.Join(c.machine.Actions, ", ")+"; a copy of another goes into the repository and is used as ./path",
 			"the action %s is not built in, and none is fetched from elsewhere", name)
-	}
-}
-
-// localAction looks into an action of the repository itself.
-func (c *checker) localAction(uses string, pos *actionlint.Pos) {
-	dir := path.Clean(strings.TrimPrefix(uses, "./"))
-	if slices.Contains(c.inside, dir) {
-		return
-	}
-	text, ok := c.files[path.Join(dir, "action.yml")]
-	if !ok {
-		text, ok = c.files[path.Join(dir, "action.yaml")]
-	}
-	if !ok {
-		if strings.HasPrefix(dir, ".github/") || c.files[path.Join(dir, "Dockerfile")] != nil {
-			c.add(pos, "", "there is no action.yml in %s", uses)
-		}
-		return // it may lie elsewhere in the repository, or come of an earlier step
-	}
-	action, err := model.ReadAction(strings.NewReader(string(text)))
-	if err != nil {
-		c.add(pos, "", "%s: %v", uses, err)
-		return
-	}
-	c.inside = append(c.inside, dir)
-	defer func() { c.inside = c.inside[:len(c.inside)-1] }()
-	switch using := action.Runs.Using; {
-	case using.IsDocker():
-		c.add(pos, "", "the action %s is a container, and there is no container engine here", uses)
-	case using.IsNode() && !c.machine.Node:
-		c.add(pos, "install Node.js on this machine", "the action %s is JavaScript, and there is no node here", uses)
-	case using.IsComposite():
-		for _, s := range action.Runs.Steps {
-			if s.Uses != "" && !strings.Contains(s.Uses, "${{") {
-				c.uses(s.Uses, pos)
-			}
-		}
 	}
 }
 
@@ -235,11 +209,11 @@ func (c *checker) call(j *actionlint.Job) {
 	if !slices.Contains(called.Events(), "workflow_call") {
 		c.add(uses.Pos, "add on: workflow_call to it", "%s can not be called", file)
 	}
-	sub := &checker{w: called, files: c.files, machine: c.machine, inside: append(slices.Clone(c.inside), file)}
+	sub := &checker{w: called, files: c.files, machine: c.machine, tree: c.tree, inside: append(slices.Clone(c.inside), file)}
 	for _, key := range called.Jobs() {
 		sub.job(called.job(key))
 	}
-	c.problems = append(c.problems, sub.problems...)
+	c.problems, c.warnings = append(c.problems, sub.problems...), append(c.warnings, sub.warnings...)
 }
 
 // filters refuses patterns that can not be read.

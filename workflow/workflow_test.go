@@ -160,7 +160,7 @@ func TestCheck(t *testing.T) {
 		{"on: push\njobs: {a: {uses: ./.github/workflows/none.yml}}", "there is no workflow"},
 		{"on: push\njobs: {a: {needs: b, runs-on: ubuntu-latest, steps: [{run: 'true'}]}}", "b"},
 	} {
-		refused, _ := parse(t, tt.text).Check(files, machine)
+		refused, _ := parse(t, tt.text).Check(files, machine, nil)
 		var all []string
 		for _, p := range refused {
 			all = append(all, p.String())
@@ -303,7 +303,7 @@ func FuzzParse(f *testing.F) {
 		if w == nil {
 			return
 		}
-		w.Check(nil, machine)
+		w.Check(nil, machine, nil)
 		w.Triggered(workflow.Event{Name: "push", Ref: "refs/heads/main", Paths: []string{"a"}})
 		r := &workflow.Run{Event: workflow.Event{Name: "push"}}
 		if w.Open(r) == nil {
