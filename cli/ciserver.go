@@ -31,10 +31,15 @@ type ciRun struct {
 		By          string `json:"by"`
 		Reason      string `json:"reason"`
 	} `json:"approvals"`
-	Artifacts []struct {
-		Name string `json:"name"`
-		Size int64  `json:"size"`
-	} `json:"artifacts"`
+	Artifacts []ciArtifact `json:"artifacts"`
+}
+
+// ciArtifact is an artifact of a run; its size and digest are those of the tar
+// that the server sends.
+type ciArtifact struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
 }
 
 // ciOptions are the flags of the commands that ask a server.
@@ -70,7 +75,7 @@ func (o *ciOptions) connect(c *cobra.Command) (*client.Client, error) {
 
 func ciServerCommands() []*cobra.Command {
 	return []*cobra.Command{
-		ciListCommand(), ciShowCommand(), ciWatchCommand(), ciLogCommand(), ciCancelCommand(), ciRerunCommand(), ciDispatchCommand(),
+		ciListCommand(), ciShowCommand(), ciWatchCommand(), ciLogCommand(), ciCancelCommand(), ciRerunCommand(), ciDispatchCommand(), ciDownloadCommand(),
 		ciValueCommand("secret", true), ciValueCommand("var", false),
 	}
 }
