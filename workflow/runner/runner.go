@@ -109,6 +109,7 @@ func Main(canceled context.Context, in io.Reader, out, events io.Writer) int {
 		fmt.Fprintln(out, "Error:", err)
 		return 1
 	}
+	defer reapOrphans()()
 	ctx, stop := context.WithCancel(context.WithoutCancel(canceled))
 	defer stop()
 	defer context.AfterFunc(canceled, func() { time.AfterFunc(Grace, stop) })()
