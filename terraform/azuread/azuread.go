@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -59,6 +60,12 @@ func call(ctx context.Context, c *azure.Client, method, path string, in any) (pr
 	return c.Do(ctx, azure.Graph, method, azure.Graph+"/v1.0/"+path, in)
 }
 
+// taken tells whether a create was refused because the name has something already.
+func taken(err error) bool {
+	e, ok := errors.AsType[*azure.Error](err)
+	return ok && e.Status == http.StatusConflict
+}
+
 func collection(s *state) string { return s.Directives["graph"][0] }
 
 // idOf is an object's id in Terraform: /applications/OBJECT.
@@ -70,7 +77,8 @@ func object(id string) string { return id[strings.LastIndex(id, "/")+1:] }
 func create(ctx context.Context, c *azure.Client, s *state) error {
 	if s.Bool("prevent_duplicate_names") {
 		if doc, err := lookUp(ctx, c, s, "displayName", s.String("display_name")); err == nil {
-			return &provider.FieldError{Field: "display_name", Err: fmt.Errorf("%v has it already", doc["id"])}
+			id := fmt.Sprint(doc["id"])
+			return &provider.FieldError{Field: "display_name", Err: provider.There(fmt.Errorf("%s has it already", id), idOf(collection(s), id))}
 		}
 	}
 	if s.Bool("use_existing") {
@@ -97,6 +105,11 @@ func create(ctx context.Context, c *azure.Client, s *state) error {
 	}
 	claims(s, body)
 	doc, err := call(ctx, c, "POST", collection(s), body)
+	if taken(err) && s.String("client_id") != "" { // a service principal: applications and groups share names
+		if have, lookErr := lookUp(ctx, c, s, "appId", s.String("client_id")); lookErr == nil {
+			return provider.There(err, idOf(collection(s), fmt.Sprint(have["id"])))
+		}
+	}
 	if err != nil {
 		return err
 	}

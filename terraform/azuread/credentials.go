@@ -103,11 +103,30 @@ func federation(s *state) string { return federations(s) + "/" + object(s.ID()) 
 
 func addFederation(ctx context.Context, c *azure.Client, s *state) error {
 	doc, err := call(ctx, c, "POST", federations(s), s.Encode())
+	if taken(err) {
+		return provider.There(err, federationNamed(ctx, c, s))
+	}
 	if err != nil {
 		return err
 	}
-	s.SetID(fmt.Sprintf("%s/federatedIdentityCredential/%v", object(s.String("application_id")), doc["id"]))
+	s.SetID(federationID(s, doc))
 	return nil
+}
+
+func federationID(s *state, doc any) string {
+	return fmt.Sprintf("%s/federatedIdentityCredential/%v", object(s.String("application_id")), provider.At(doc, "id"))
+}
+
+// federationNamed is the id of the credential that has the name, "" for none.
+func federationNamed(ctx context.Context, c *azure.Client, s *state) string {
+	doc, _ := call(ctx, c, "GET", federations(s), nil) // without an answer there is none
+	items, _ := doc["value"].([]any)
+	for _, item := range items {
+		if provider.At(item, "name") == s.String("display_name") {
+			return federationID(s, item)
+		}
+	}
+	return ""
 }
 
 func readFederation(ctx context.Context, c *azure.Client, s *state) error {
@@ -140,8 +159,12 @@ func importFederation(s *state) error {
 func addMember(ctx context.Context, c *azure.Client, s *state) error {
 	group, member := s.String("group_object_id"), s.String("member_object_id")
 	_, err := call(ctx, c, "POST", "groups/"+url.PathEscape(group)+"/members/$ref", provider.Document{"@odata.id": azure.Graph + "/v1.0/directoryObjects/" + member})
+	id := group + "/member/" + member
+	if err != nil && readMember(ctx, c, s) == nil {
+		return provider.There(err, id)
+	}
 	if err == nil {
-		s.SetID(group + "/member/" + member)
+		s.SetID(id)
 	}
 	return err
 }

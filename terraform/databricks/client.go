@@ -11,6 +11,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/databricks/databricks-sdk-go/apierr"
 	"github.com/databricks/databricks-sdk-go/client"
@@ -73,6 +74,12 @@ func (c *Client) do(ctx context.Context, method, path string, in any) (provider.
 	dec := json.NewDecoder(&out)
 	dec.UseNumber() // job ids do not fit a float
 	return doc, dec.Decode(&doc)
+}
+
+// taken tells whether a create was refused because the name has something already.
+func taken(err error) bool {
+	e, ok := errors.AsType[*apierr.APIError](err)
+	return ok && (e.StatusCode == http.StatusConflict || strings.HasSuffix(e.ErrorCode, "ALREADY_EXISTS"))
 }
 
 // gone tells what is no longer there from what was never an API.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 
@@ -41,6 +42,11 @@ func principal(kind string) handler {
 	return handler{
 		Create: func(ctx context.Context, c *Client, s *state) error {
 			doc, err := c.do(ctx, "POST", scim+kind, body(s))
+			if taken(err) {
+				have := &state{Table: s.Table, Values: maps.Clone(s.Values)}
+				_ = findPrincipal(kind)(ctx, c, have) // who is not found has no id to name
+				return provider.There(err, have.ID())
+			}
 			if err != nil {
 				return err
 			}

@@ -55,6 +55,10 @@ func idTemplate(t *provider.Table) string {
 
 func create(ctx context.Context, c *Client, s *state) error {
 	doc, err := call(ctx, c, s, "create", s.Encode())
+	if taken(err) {
+		id, _ := s.Expand(idTemplate(s.Table), func(v string) string { return v }) // "" if the API makes it
+		return provider.There(err, id)
+	}
 	if err != nil {
 		return err
 	}

@@ -137,6 +137,15 @@ func failed(what string, err error) []*tfprotov6.Diagnostic {
 	return []*tfprotov6.Diagnostic{d}
 }
 
+// There says how what is there already comes into the state: err is the API's
+// refusal to make it, id what `terraform import` wants, "" where it is not known.
+func There(err error, id string) error {
+	if id == "" {
+		id = "ID"
+	}
+	return fmt.Errorf("%w: `terraform import ADDRESS %s` takes it into the state", err, id)
+}
+
 // FieldError is an error about one field: Terraform shows the line.
 type FieldError struct {
 	Field string
