@@ -91,6 +91,9 @@ func printHistory(w io.Writer, list []deployment.Version) {
 		if v.DirtyDigest != "" {
 			commit += " (uncommitted files)"
 		}
+		if v.RolledBackTo > 0 {
+			status += fmt.Sprintf(" to version %d", v.RolledBackTo)
+		}
 		if v.Restores > 0 {
 			status += fmt.Sprintf(", restores version %d", v.Restores)
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/wherry-ml/wherry/store/drift"
 	"github.com/wherry-ml/wherry/store/environments"
 	"github.com/wherry-ml/wherry/store/git"
+	"github.com/wherry-ml/wherry/store/verification"
 )
 
 // Service deploys.
@@ -33,7 +34,9 @@ type Service struct {
 	// repos and runs tell whose pull request a namespace is of.
 	repos *git.Store
 	runs  *cicd.Store
-	dir   state.Dir
+	// proofs tell which versions a gate took away.
+	proofs *verification.Store
+	dir    state.Dir
 	// handler is the server's whole surface: resources are made through their
 	// own APIs, with the rights of the caller.
 	handler   http.Handler
@@ -46,7 +49,7 @@ type Service struct {
 
 // New returns the service. Call Start before the first request.
 func New(db *store.DB, s *deployments.Store, dir state.Dir) *Service {
-	return &Service{db: db, store: s, places: environments.New(db), drifts: drift.New(db), repos: git.New(db), runs: cicd.New(db), dir: dir, running: map[string]bool{}, step: func(string) error { return nil }}
+	return &Service{db: db, store: s, places: environments.New(db), drifts: drift.New(db), repos: git.New(db), runs: cicd.New(db), proofs: verification.New(db), dir: dir, running: map[string]bool{}, step: func(string) error { return nil }}
 }
 
 // Start gives the service the server's handler, and takes back what a killed

@@ -155,6 +155,10 @@ func (s *Service) history(ctx context.Context, in *historyRequest) (*deployment.
 	if err != nil {
 		return nil, err
 	}
+	taken, err := s.proofs.RolledBack(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
 	gone := len(list) > 0 && list[0].Kind == deployments.KindDestroy && list[0].Reason == deployments.ReasonSuccess
 	out := &deployment.History{Versions: []deployment.Version{}}
 	for _, v := range list {
@@ -162,8 +166,12 @@ func (s *Service) history(ctx context.Context, in *historyRequest) (*deployment.
 		if v.Kind == deployments.KindDestroy {
 			kind = "destroy"
 		}
+		status := endings[v.Reason]
+		if taken[v.Version] != 0 {
+			status = "rolled back"
+		}
 		out.Versions = append(out.Versions, deployment.Version{
-			Version: v.Version, Type: kind, Status: endings[v.Reason], Live: v.Version == live.Version && kind == "deploy" && !gone, Restores: v.Restores, Note: v.Note,
+			Version: v.Version, Type: kind, Status: status, RolledBackTo: taken[v.Version], Live: v.Version == live.Version && kind == "deploy" && !gone, Restores: v.Restores, Note: v.Note,
 			Restorable: v.Restorable, Git: deployment.Git(v.Git), DirtyDigest: v.DirtyDigest, TreeDigest: v.TreeDigest, CreatedBy: v.CreatedBy, CreatedAt: v.CreatedAt,
 			CompletedAt: v.CompletedAt,
 		})

@@ -144,6 +144,7 @@ type Version struct {
 	deployments.Version
 	Bundle       string
 	Verification string // see Deployed
+	RolledBackTo int64  // the version that the gate brought back in its place, 0 for none
 	Live         bool
 }
 
@@ -159,12 +160,16 @@ func (a *API) History(ctx context.Context, e *Shown, limit int) (list []Version,
 		if err != nil {
 			return nil, err
 		}
+		taken, err := a.proofs.RolledBack(ctx, d.DeploymentID)
+		if err != nil {
+			return nil, err
+		}
 		for _, v := range versions {
 			proof, _, err := a.proofs.Of(ctx, d.DeploymentID, v.Version)
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, Version{v, d.Bundle, proof.State, v.Version == d.Version})
+			list = append(list, Version{v, d.Bundle, proof.State, taken[v.Version], v.Version == d.Version})
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Version) int { return cmp.Compare(b.CreatedAt, a.CreatedAt) })

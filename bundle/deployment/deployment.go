@@ -239,19 +239,21 @@ type Rollback struct {
 
 // Version is one entry of a deployment's history.
 type Version struct {
-	Version     int64  `json:"version"`
-	Type        string `json:"type"`   // "deploy" or "destroy"
-	Status      string `json:"status"` // "in progress", "success", "failure", "aborted" or "expired"
-	Live        bool   `json:"live,omitempty"`
-	Restores    int64  `json:"restores_version,omitempty"`
-	Note        string `json:"note,omitempty"` // why, of one that its deployer did not ask for
-	Restorable  bool   `json:"restorable"`
-	Git         Git    `json:"git"`
-	DirtyDigest string `json:"dirty_digest,omitempty"`
-	TreeDigest  string `json:"tree_digest,omitempty"`
-	CreatedBy   string `json:"created_by"`
-	CreatedAt   int64  `json:"created_at"` // ms
-	CompletedAt int64  `json:"completed_at,omitempty"`
+	Version int64  `json:"version"`
+	Type    string `json:"type"`   // "deploy" or "destroy"
+	Status  string `json:"status"` // "in progress", "success", "failure", "aborted", "expired", or "rolled back" by a gate
+	Live    bool   `json:"live,omitempty"`
+	// RolledBackTo is the version that a gate brought back in the place of this one, 0 for none.
+	RolledBackTo int64  `json:"rolled_back_to,omitempty"`
+	Restores     int64  `json:"restores_version,omitempty"`
+	Note         string `json:"note,omitempty"` // why, of one that its deployer did not ask for
+	Restorable   bool   `json:"restorable"`
+	Git          Git    `json:"git"`
+	DirtyDigest  string `json:"dirty_digest,omitempty"`
+	TreeDigest   string `json:"tree_digest,omitempty"`
+	CreatedBy    string `json:"created_by"`
+	CreatedAt    int64  `json:"created_at"` // ms
+	CompletedAt  int64  `json:"completed_at,omitempty"`
 }
 
 // History are the versions of a deployment, the newest first.

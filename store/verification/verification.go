@@ -149,6 +149,21 @@ func (s *Store) Of(ctx context.Context, deploymentID string, version int64) (v V
 	return v, err == nil, err
 }
 
+// RolledBack tells of the versions of a deployment that a gate took away which
+// version came back.
+func (s *Store) RolledBack(ctx context.Context, deploymentID string) (map[int64]int64, error) {
+	to := map[int64]int64{}
+	return to, s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT version, rolled_back_to FROM verification WHERE deployment_id = $1 AND rolled_back_to > 0 AND state = $2`, []any{deploymentID, Failed},
+			func(row func(...any) error) error {
+				var version, before int64
+				err := row(&version, &before)
+				to[version] = before
+				return err
+			})
+	})
+}
+
 // Job finds the job that an environment names: by its key in the bundle, else
 // by its name; ok is false if there is none.
 func (s *Store) Job(ctx context.Context, v Verification, name string) (id int64, ok bool, err error) {
