@@ -74,13 +74,20 @@ func (p *Plan) Concerns() (out []string) {
 	for _, c := range p.Changes {
 		planned[c.Address] = c
 	}
+	// While a workspace is to be replaced its address is not known, and its
+	// provider looks for what was in it somewhere else.
+	moving := slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Type == "azurerm_databricks_workspace" && c.does("delete") })
 	for _, d := range p.Drifted {
 		c, ok := planned[d.Address]
 		if !ok || c.does("no-op") {
 			continue
 		}
 		if d.does("delete") {
-			out = append(out, d.Address+" was deleted behind Terraform's back: the plan makes it again")
+			how := " was deleted behind Terraform's back"
+			if moving && strings.HasPrefix(d.Type, "databricks_") {
+				how = " was deleted behind Terraform's back, or is lost with the workspace that the plan replaces"
+			}
+			out = append(out, d.Address+how+": the plan makes it again")
 			continue
 		}
 		if fields := d.undone(c); len(fields) > 0 {

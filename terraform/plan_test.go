@@ -9,6 +9,7 @@ import (
 
 func TestConcerns(t *testing.T) {
 	const account = `{"address":"azurerm_storage_account.a","mode":"managed","type":"azurerm_storage_account","change":`
+	const scope = `{"address":"databricks_secret_scope.s","mode":"managed","type":"databricks_secret_scope","change":`
 	for name, test := range map[string]struct {
 		plan string
 		want []string
@@ -32,6 +33,19 @@ func TestConcerns(t *testing.T) {
 		"gone": {
 			`{"resource_drift":[` + account + `{"actions":["delete"],"before":{},"after":null}}],"resource_changes":[` + account + `{"actions":["create"],"before":null,"after":{}}}]}`,
 			[]string{"azurerm_storage_account.a was deleted behind Terraform's back: the plan makes it again"},
+		},
+		"gone with its workspace": {
+			`{"resource_drift":[` + scope + `{"actions":["delete"],"before":{},"after":null}}],"resource_changes":[` + scope + `{"actions":["create"],"before":null,"after":{}}},
+			{"address":"azurerm_databricks_workspace.w","mode":"managed","type":"azurerm_databricks_workspace","change":{"actions":["delete","create"],"before":{},"after":{}}}]}`,
+			[]string{
+				"databricks_secret_scope.s was deleted behind Terraform's back, or is lost with the workspace that the plan replaces: the plan makes it again",
+				"azurerm_databricks_workspace.w would be replaced: what is in it is lost",
+			},
+		},
+		"gone while another thing is replaced": {
+			`{"resource_drift":[` + scope + `{"actions":["delete"],"before":{},"after":null}}],"resource_changes":[` + scope + `{"actions":["create"],"before":null,"after":{}}},` +
+				account + `{"actions":["delete","create"],"before":{},"after":{}}}]}`,
+			[]string{"databricks_secret_scope.s was deleted behind Terraform's back: the plan makes it again", "azurerm_storage_account.a would be replaced: what is in it is lost"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
