@@ -310,7 +310,7 @@ func (b *builder) pages(ctx context.Context) error {
 	pages := ui.New(ui.Config{
 		State: b.cfg.State, Jobs: b.runs, Compute: compute.New(b.db), Clusters: b.clusters, Catalog: b.catalogs, Files: b.files,
 		Models: b.tracking, Trace: b.tracer, Graph: graph.New(b.db), Notices: b.outbox, Stop: ctx.Done(), SignIn: b.signIn, Issuer: b.cfg.OpenID.Issuer,
-		Workflows: b.ci, Git: b.commits, Hosting: b.hosting, Environments: b.placesAPI, Deployments: b.deployAPI, Owner: b.owner(),
+		Workflows: b.ci, Git: b.commits, Hosting: b.hosting, Environments: b.placesAPI, Deployments: b.deployAPI, Deployed: b.deployed, Owner: b.owner(),
 	})
 	b.add(nil, pages.Routes()...)
 	if b.cfg.OpenID.Enabled() {

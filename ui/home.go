@@ -9,6 +9,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/cicd"
+	"github.com/wherry-ml/wherry/store/deployments"
 	"github.com/wherry-ml/wherry/store/jobs"
 )
 
@@ -106,7 +107,8 @@ type jobsView struct {
 
 type jobRow struct {
 	*wherry.Job
-	Last []*wherry.Run // the oldest first
+	From deployments.Deployment // that it comes from; of a job that was made by hand none
+	Last []*wherry.Run          // the oldest first
 	Next int64
 	// Paused says that the job has a schedule or trigger that rests.
 	Paused bool
@@ -135,8 +137,16 @@ func (s *Service) jobs(w http.ResponseWriter, r *http.Request) error {
 	for _, c := range schedules {
 		next[c.JobID] = c.NextFire
 	}
+	ids := make([]int64, 0, len(list))
 	for _, j := range list {
-		row := jobRow{Job: j, Next: next[j.ID], Paused: paused(&j.Settings)}
+		ids = append(ids, j.ID)
+	}
+	from, err := s.cfg.Deployed.Sources(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, j := range list {
+		row := jobRow{Job: j, From: from[j.ID], Next: next[j.ID], Paused: paused(&j.Settings)}
 		f := filter(ctx)
 		f.JobID, f.Limit = j.ID, 12
 		last, err := s.cfg.Jobs.Runs(ctx, f)

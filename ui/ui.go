@@ -33,6 +33,7 @@ import (
 	"github.com/wherry-ml/wherry/state"
 	"github.com/wherry-ml/wherry/store/catalog"
 	"github.com/wherry-ml/wherry/store/compute"
+	deploymentstore "github.com/wherry-ml/wherry/store/deployments"
 	gitstore "github.com/wherry-ml/wherry/store/git"
 	"github.com/wherry-ml/wherry/store/jobs"
 	"github.com/wherry-ml/wherry/store/mlflow"
@@ -59,6 +60,7 @@ type Config struct {
 	// Environments and Deployments are their APIs.
 	Environments *environments.API
 	Deployments  *deployments.Service
+	Deployed     *deploymentstore.Store
 	SignIn       *auth.Service
 	// Owner is the organisation of the repositories, as in OWNER/NAME.
 	Owner string

@@ -323,6 +323,27 @@ func DeploymentOf(tx *store.Tx, jobID int64) (id string, version int64, ok bool,
 	return id, version, err == nil, err
 }
 
+// Sources returns the deployments that jobs come from; a job that was made by
+// hand is not in it.
+func (s *Store) Sources(ctx context.Context, jobs []int64) (map[int64]Deployment, error) {
+	found := map[int64]Deployment{}
+	return found, s.db.Read(ctx, func(tx *store.Tx) error {
+		for _, job := range jobs {
+			id, _, ok, err := DeploymentOf(tx, job)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			if found[job], err = scanDeployment(tx.Row(`SELECT `+deploymentColumns+` FROM deployment WHERE id = $1`, id).Scan); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func rawJSON(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
