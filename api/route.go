@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -179,6 +180,24 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// permits tells whether one who is signed in may call the route.
+func (rt *Route) permits(id wherry.Identity) bool {
+	switch rt.Permission {
+	case Public, Storage, SignedIn, Own:
+		return true
+	default:
+		return id.Admin || id.ForAdmin && rt.Permission != Admin
+	}
+}
+
+// Permits tells whether one who is signed in may open a page: what links to it
+// asks. A page that is not in the table nobody may.
+func (m *Mux) Permits(id wherry.Identity, path string) bool {
+	h, _ := m.mux.Handler(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}})
+	e, ok := h.(*endpoint)
+	return ok && e.permits(id)
+}
+
 func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Identity, error) {
 	at, err := e.mux.workspace(r)
 	base := wherry.Identity{WorkspaceID: at, BaseURL: baseURL(r), UserAgent: r.UserAgent()}
@@ -216,8 +235,7 @@ func (e *endpoint) identify(w http.ResponseWriter, r *http.Request) (wherry.Iden
 		}
 	}
 	id.Deployment = wherry.IdentityFrom(r.Context()).Deployment // a call within the server
-	asAdmin := id.Admin || id.ForAdmin && e.Permission != Admin
-	if !asAdmin && e.Permission != SignedIn && e.Permission != Own {
+	if !e.permits(id) {
 		return base, wherry.Errorf(wherry.CodePermissionDenied, "%s may not %s %s: only admins may until grants are enforced", id.UserName, r.Method, e.Path)
 	}
 	return id, nil

@@ -311,6 +311,7 @@ func (b *builder) pages(ctx context.Context) error {
 		State: b.cfg.State, Jobs: b.runs, Compute: compute.New(b.db), Clusters: b.clusters, Catalog: b.catalogs, Files: b.files,
 		Models: b.tracking, Trace: b.tracer, Graph: graph.New(b.db), Notices: b.outbox, Stop: ctx.Done(), SignIn: b.signIn, Issuer: b.cfg.OpenID.Issuer,
 		Workflows: b.ci, Git: b.commits, Hosting: b.hosting, Environments: b.placesAPI, Deployments: b.deployAPI, Deployed: b.deployed, Owner: b.owner(),
+		Permits: func(id wherry.Identity, path string) bool { return b.sys.table.Permits(id, path) }, // the table comes after its pages
 	})
 	b.add(nil, pages.Routes()...)
 	if b.cfg.OpenID.Enabled() {

@@ -328,9 +328,25 @@ func TestDeliveryWhoMaySee(t *testing.T) {
 			t.Errorf("%s for a non-admin: %s", path, res.Status)
 		}
 	}
+	w.navigation()
 	body, err := io.ReadAll(w.send("GET", "/", nil).Body)
 	if err != nil || strings.Contains(string(body), "/environments/prod") {
 		t.Errorf("a non-admin's home page has environments: %v", err)
+	}
+}
+
+// navigation follows the links at the top of the caller's home page: each is
+// answered, and what is not there would be refused.
+func (w *site) navigation() {
+	w.Helper()
+	home := w.page("/", `aria-label="Main"`)
+	start := strings.Index(home, "<header")
+	top := home[start : start+strings.Index(home[start:], "</header>")]
+	for _, path := range []string{"/jobs", "/runs", "/repos", "/workflows", "/environments", "/drift", "/models", "/catalog", "/compute", "/workspace/", "/trace", "/mlflow/", "/search"} {
+		linked := strings.Contains(top, `"`+path+`"`)
+		if status := w.send("GET", path, nil).StatusCode; linked != (status != http.StatusForbidden && status != http.StatusNotFound) {
+			w.Errorf("%s is linked: %v, and answers %d", path, linked, status)
+		}
 	}
 }
 

@@ -62,6 +62,9 @@ type Config struct {
 	Deployments  *deployments.Service
 	Deployed     *deploymentstore.Store
 	SignIn       *auth.Service
+	// Permits tells by the table of routes whether one who is signed in may open
+	// a page.
+	Permits func(id wherry.Identity, path string) bool
 	// Owner is the organisation of the repositories, as in OWNER/NAME.
 	Owner string
 	// Issuer is who else signs people in, "" for nobody.
@@ -80,7 +83,7 @@ type Service struct {
 // does not parse panics at start.
 func New(cfg Config) *Service {
 	s := &Service{cfg: cfg, pages: map[string]*template.Template{}}
-	base := template.Must(template.New("").Funcs(funcs()).Funcs(template.FuncMap{"sectionLinks": s.links}).ParseFS(files, "template/base.html", "template/parts.html"))
+	base := template.Must(template.New("").Funcs(funcs()).ParseFS(files, "template/base.html", "template/parts.html"))
 	names, err := fs.Glob(files, "template/page-*.html")
 	if err != nil {
 		panic(err)
@@ -151,7 +154,8 @@ func (s *Service) Family() api.Family { return api.Family{Name: "pages", Page: s
 // link is a line of the navigation; g and then its key lead there too.
 type link struct{ Section, Path, Name, Key string }
 
-func (s *Service) links() []link {
+// links are those that the caller may follow.
+func (s *Service) links(id wherry.Identity) []link {
 	list := []link{
 		{"jobs", "/jobs", "Jobs", "j"},
 		{"runs", "/runs", "Runs", "r"},
@@ -165,7 +169,8 @@ func (s *Service) links() []link {
 	if s.cfg.Clusters != nil {
 		list = append(list, link{"compute", "/compute", "Compute", "k"})
 	}
-	return append(list, link{"workspace", "/workspace/", "Workspace", "w"}, link{"trace", "/trace", "Trace", "t"}, link{"mlflow", "/mlflow/", "MLflow", "f"})
+	list = append(list, link{"workspace", "/workspace/", "Workspace", "w"}, link{"trace", "/trace", "Trace", "t"}, link{"mlflow", "/mlflow/", "MLflow", "f"})
+	return slices.DeleteFunc(list, func(l link) bool { return !s.cfg.Permits(id, l.Path) })
 }
 
 // policy lets a page use what comes from here only. Frames hold notebooks'
@@ -183,6 +188,8 @@ type page struct {
 	Section string // of the navigation
 	Query   string // what was searched for
 	User    string // "" before sign-in
+	Links   []link // of the navigation
+	Search  bool   // whether the caller may search
 	Live    string // path of the event stream, "" for none
 	Output  bool   // shows output of tasks
 	Version string // of style and script
@@ -190,7 +197,10 @@ type page struct {
 }
 
 func (s *Service) render(w http.ResponseWriter, r *http.Request, status int, name string, p page) error {
-	p.User, p.Version = wherry.IdentityFrom(r.Context()).UserName, assets().version
+	p.Version = assets().version
+	if id := wherry.IdentityFrom(r.Context()); id.UserName != "" {
+		p.User, p.Links, p.Search = id.UserName, s.links(id), s.cfg.Permits(id, "/search")
+	}
 	var b bytes.Buffer
 	if err := s.pages[name].ExecuteTemplate(&b, "base", p); err != nil {
 		return fmt.Errorf("page %s: %w", name, err)

@@ -92,10 +92,10 @@ if (next && location.hash) next.value = (next.value || "/") + location.hash;
 let going = 0;
 addEventListener("keydown", e => {
   const search = document.querySelector("[data-search]"), keys = document.getElementById("keys");
-  if (!search || e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) return;
+  if (!keys || e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) return;
   const link = Date.now() - going < 2000 && [...document.querySelectorAll("nav a")].find(a => a.dataset.key === e.key);
   going = 0;
-  if (e.key === "/") {
+  if (e.key === "/" && search) {
     keys.hidePopover();
     search.focus();
     search.select();
