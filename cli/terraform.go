@@ -253,11 +253,11 @@ func (t *applier) apply(args []string) error {
 		p, err = t.Show(ctx, file, t.global)
 		auto = true // as terraform does with a plan file
 	} else {
-		tmp, terr := os.MkdirTemp("", "wherry-plan-")
+		tmp, remove, terr := planFolder()
 		if terr != nil {
 			return terr
 		}
-		defer os.RemoveAll(tmp)
+		defer remove()
 		file = filepath.Join(tmp, "plan")
 		var code int
 		if p, code, err = t.Plan(ctx, out, errs, file, t.global, planArgs); code != 0 {
