@@ -32,6 +32,8 @@ type plan struct {
 	renames map[string]string
 	moved   map[string]string // former keys by the present ones
 	forget  []string          // former keys
+	// sharers names the other deployments that hold a resource.
+	sharers func(ctx context.Context, kind, id string) ([]string, error)
 }
 
 // plan compares what is wanted with what is there. It changes nothing.
@@ -41,6 +43,7 @@ func (s *Service) plan(ctx context.Context, c *caller, in *deployment.Request) (
 	if p.deployment, p.exists, err = s.store.AtRoot(ctx, c.WorkspaceID, in.RootPath); err != nil {
 		return nil, err
 	}
+	p.sharers = s.sharers(c.WorkspaceID, p.deployment.ID)
 	var last deployments.Version
 	if p.exists {
 		list, err := s.store.Resources(ctx, p.deployment.ID)
@@ -160,6 +163,17 @@ func outputs(kind, id string, config map[string]any) map[string]any {
 	return out
 }
 
+// sharers names the deployments besides one that hold a resource.
+func (s *Service) sharers(ws int64, except string) func(ctx context.Context, kind, id string) ([]string, error) {
+	return func(ctx context.Context, kind, id string) (names []string, err error) {
+		list, err := s.store.Sharers(ctx, ws, deployments.Resource{DeploymentID: except, Kind: kind, ResourceID: id})
+		for _, d := range list {
+			names = append(names, fmt.Sprintf("bundle %s, target %s, at %s", d.Bundle, d.Target, d.RootPath))
+		}
+		return names, err
+	}
+}
+
 func (p *plan) resource(ctx context.Context, c *caller, in *deployment.Request, r deployment.Resource, known map[string]map[string]any) (deployment.Change, error) {
 	k, change := kinds[r.Type], deployment.Change{Key: r.ID(), At: r.At}
 	config := p.resolve(in, r, known, true)
@@ -208,6 +222,10 @@ func (p *plan) resource(ctx context.Context, c *caller, in *deployment.Request, 
 	}
 	if !ours {
 		change.Action = deployment.Bind
+		var err error
+		if change.SharedWith, err = p.sharers(ctx, r.Type, id); err != nil {
+			return change, err
+		}
 	}
 	if change.MovedFrom = p.moved[r.ID()]; change.MovedFrom != "" && change.Action == deployment.Unchanged {
 		change.Action = deployment.Move

@@ -65,6 +65,9 @@ func PrintChange(w io.Writer, c deployment.Change) {
 		line += fmt.Sprintf(" (was %s, and keeps its id)", c.MovedFrom)
 	}
 	fmt.Fprintln(w, line)
+	for _, other := range c.SharedWith {
+		fmt.Fprintf(w, "! %s is also in the deployment of %s: each of the two deploys writes its own settings to it\n", c.Key, other)
+	}
 	for _, f := range c.Fields {
 		switch {
 		case f.Before == nil:

@@ -39,7 +39,7 @@ func printChanges(w io.Writer, r *deployment.Report) (unchanged int) {
 			unchanged++
 			continue
 		}
-		PrintChange(w, deployment.Change{Key: change.Key, Action: change.Action, Name: change.Name, MovedFrom: change.MovedFrom})
+		PrintChange(w, deployment.Change{Key: change.Key, Action: change.Action, Name: change.Name, MovedFrom: change.MovedFrom, SharedWith: change.SharedWith})
 	}
 	for _, left := range r.Left {
 		fmt.Fprintf(w, "! not deleted, the next deploy tries again: %s\n", left)

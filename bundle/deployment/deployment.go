@@ -147,6 +147,8 @@ type Change struct {
 	At     string  `json:"at,omitempty"`
 	// MovedFrom is the key that the resource had before.
 	MovedFrom string `json:"moved_from,omitempty"`
+	// SharedWith are the other deployments that hold a resource which is bound, for people.
+	SharedWith []string `json:"shared_with,omitempty"`
 }
 
 // Field is one field that changes; a missing side is nil.

@@ -59,6 +59,20 @@ func holder(tx *store.Tx, ws int64, r Resource) (found Resource, err error) {
 	return found, err
 }
 
+// Sharers lists the live deployments besides one that hold a resource too.
+func (s *Store) Sharers(ctx context.Context, ws int64, r Resource) (list []Deployment, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT `+deploymentColumns+` FROM deployment WHERE workspace_id = $1 AND destroyed_at = 0 AND id <> $2 AND id IN (
+			SELECT deployment_id FROM deployment_resource WHERE kind = $3 AND resource_id = $4 AND NOT doomed) ORDER BY id`,
+			[]any{ws, r.DeploymentID, r.Kind, r.ResourceID}, func(scan func(...any) error) error {
+				d, err := scanDeployment(scan)
+				list = append(list, d)
+				return err
+			})
+	})
+	return list, err
+}
+
 // PassOn makes a resource another live deployment's that has bound it too; passed
 // is false if none has. Doing it twice is doing it once.
 func (s *Store) PassOn(ctx context.Context, ws int64, r Resource) (passed bool, err error) {
