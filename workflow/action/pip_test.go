@@ -30,3 +30,22 @@ func TestPipCache(t *testing.T) {
 		}
 	}
 }
+
+// TestBuildWheels: a pip that would install from source without a wheel is told
+// to make one; later ones do by themselves.
+func TestBuildWheels(t *testing.T) {
+	for version, want := range map[string]bool{"22.3": true, "23.0.1": true, "23.1": false, "26.0.1": false} {
+		venv, file := t.TempDir(), filepath.Join(t.TempDir(), "env")
+		if err := os.MkdirAll(filepath.Join(venv, "lib", "python3.11", "site-packages", "pip-"+version+".dist-info"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("GITHUB_ENV", file)
+		if err := (&call{}).buildWheels(venv); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(file)
+		if got := strings.Contains(string(b), "PIP_USE_PEP517"); got != want {
+			t.Errorf("pip %s: %q, %v", version, b, err)
+		}
+	}
+}

@@ -39,6 +39,9 @@ func (c *call) python(ctx context.Context, want string) error {
 			return err
 		}
 	}
+	if err := c.buildWheels(dir); err != nil {
+		return err
+	}
 	bin := filepath.Join(dir, "bin")
 	c.say("Successfully set up CPython (%s)", python.version)
 	hit := ""
@@ -94,6 +97,21 @@ func (c *call) venv(ctx context.Context, python, dir string) error {
 		}
 	}
 	return nil
+}
+
+// buildWheels has a pip before 23.1, such as Debian's, make a wheel of what comes
+// as source only, as later ones do by themselves: without a package wheel it
+// installs by setup.py instead, and keeps nothing in its cache.
+func (c *call) buildWheels(venv string) error {
+	pips, err := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages", "pip-*.dist-info"))
+	if err != nil || len(pips) == 0 {
+		return err
+	}
+	version := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(pips[0]), "pip-"), ".dist-info")
+	if slices.Compare(numbers(version), []int{23, 1}) >= 0 {
+		return nil
+	}
+	return c.env("PIP_USE_PEP517", "1")
 }
 
 // unzip writes what a wheel of the interpreter's own holds.
