@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -107,16 +106,6 @@ func (d *Delivery) Run(ctx context.Context) (*DeliveryReport, error) {
 	return v.report, nil
 }
 
-// version is the first line that a program says of itself.
-func version(ctx context.Context, argv ...string) string {
-	b, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
-	if err != nil {
-		return argv[0] + " (not found)"
-	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
-	return line
-}
-
 func (v *delivery) start(ctx context.Context, s *Step) error {
 	s.Tool = version(ctx, "git", "--version")
 	if err := os.RemoveAll(v.Dir); err != nil {
@@ -198,12 +187,6 @@ func (v *delivery) set(ctx context.Context, scope, of, name, value string, secre
 	return v.Client.Do(ctx, "PUT", "/api/wherry/ci/values", map[string]any{scope: of, "name": name, "value": value, "secret": secret}, nil)
 }
 
-// What the step that sets Terraform up says of the providers.
-var (
-	realProviders = regexp.MustCompile(`with the real ([a-z/, ]+) from `)
-	standIns      = regexp.MustCompile(`wherry's stand-ins for the providers ([a-z/, ]+): (.+)`)
-)
-
 // infrastructure applies Terraform by the project's own workflow, and keeps the
 // outputs that the other workflow needs, as its README says.
 func (v *delivery) infrastructure(ctx context.Context, s *Step, environment string) error {
@@ -220,11 +203,12 @@ func (v *delivery) infrastructure(ctx context.Context, s *Step, environment stri
 	if err != nil {
 		return err
 	}
-	if m := realProviders.FindStringSubmatch(log); m != nil {
-		s.Tool += ", real " + m[1]
+	own, fallback, err := providers(log)
+	if err != nil {
+		return err
 	}
-	if m := standIns.FindStringSubmatch(log); m != nil {
-		s.Fallback = "the providers " + m[1] + " are wherry's stand-ins: " + strings.TrimSpace(m[2])
+	if s.Fallback = fallback; own != "" {
+		s.Tool += ", real " + own
 	}
 	outputs := regexp.MustCompile(`(?m)^(workspace_url|deployer_client_id) = "(.*)"`).FindAllStringSubmatch(r.summaries(), -1)
 	names := map[string]string{"workspace_url": "DATABRICKS_HOST", "deployer_client_id": "DEPLOYER_CLIENT_ID"}
@@ -252,12 +236,21 @@ func (v *delivery) good(ctx context.Context, s *Step) error {
 	if err != nil {
 		return err
 	}
-	s.Tool = "black, flake8, pytest with PySpark and papermill, of the project's own pins"
-	return v.follow(ctx, r, workflow.Success)
+	if err := v.follow(ctx, r, workflow.Success); err != nil {
+		return err
+	}
+	log, err := v.log(ctx, r)
+	if err != nil {
+		return err
+	}
+	s.Tool, err = installed(log, "black", "flake8", "pytest", "pyspark", "papermill")
+	return err
 }
 
-func (v *delivery) staging(ctx context.Context, s *Step) error {
-	s.Tool = "the databricks command is wherry's; Spark, Delta and MLflow are real"
+func (v *delivery) staging(ctx context.Context, s *Step) (err error) {
+	if s.Tool, err = engines(ctx); err != nil {
+		return err
+	}
 	r, err := v.await(ctx, "cd-deploy-databricks", "refs/heads/main")
 	if err != nil {
 		return err
@@ -268,7 +261,7 @@ func (v *delivery) staging(ctx context.Context, s *Step) error {
 	return v.verified(ctx, s, "staging")
 }
 
-// verified tells what an environment has, once it is known whether it works.
+// verified tells what an environment has, once it is known to work.
 func (v *delivery) verified(ctx context.Context, s *Step, environment string) error {
 	var e struct {
 		Deployed []struct {
@@ -284,7 +277,7 @@ func (v *delivery) verified(ctx context.Context, s *Step, environment string) er
 		if len(e.Deployed) > 0 && slices.Contains([]string{verification.Verified, verification.Failed}, e.Deployed[0].Verification) {
 			d := e.Deployed[0]
 			s.Detail += fmt.Sprintf("version %d, commit %.8s: %s", d.Version, d.Commit, d.Verification)
-			return nil
+			return errIf(d.Verification == verification.Failed, "what works is not what is deployed")
 		}
 		if err := pause(ctx); err != nil {
 			return err

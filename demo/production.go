@@ -16,8 +16,11 @@ import (
 )
 
 // release pushes a tag, approves what waits for it, and sees prod verified.
-func (v *delivery) release(ctx context.Context, s *Step) error {
-	s.Tool = version(ctx, "git", "--version")
+func (v *delivery) release(ctx context.Context, s *Step) (err error) {
+	if s.Tool, err = engines(ctx); err != nil {
+		return err
+	}
+	s.Tool = version(ctx, "git", "--version") + ", " + s.Tool
 	if err := v.ignore(ctx); err != nil {
 		return err
 	}
@@ -41,8 +44,10 @@ var provenance = []string{
 }
 
 // traced asks where a prediction in prod came from, and what its commit came to.
-func (v *delivery) traced(ctx context.Context, s *Step) error {
-	s.Tool = "Spark for the row, wherry trace"
+func (v *delivery) traced(ctx context.Context, s *Step) (err error) {
+	if s.Tool, err = engines(ctx); err != nil {
+		return err
+	}
 	const table = "my_project_prod.my_project.churn_predictions"
 	found, err := rows.Find(ctx, v.Client, table, "true", 1, nil)
 	if err != nil || len(found) == 0 {
@@ -91,7 +96,7 @@ func unreached(nodes []graph.Ref, kinds []string) (missing []string) {
 // drift changes the job in prod as somebody in a hurry would, and settles it in
 // both ways, as people do.
 func (v *delivery) drift(ctx context.Context, s *Step) error {
-	s.Tool = "the Jobs API, wherry drift, git"
+	s.Tool = "wherry drift, " + version(ctx, "git", "--version")
 	host, err := v.value(ctx, "prod", "DATABRICKS_HOST")
 	if err != nil {
 		return err

@@ -14,7 +14,6 @@ import (
 // broken opens a pull request with code that black would change: main takes
 // only what ci-build-test finds good.
 func (v *delivery) broken(ctx context.Context, s *Step) error {
-	s.Tool = "black, git"
 	names, err := filepath.Glob(filepath.Join(v.Dir, "src", "*", "features.py"))
 	if err != nil || len(names) != 1 {
 		return errors.Join(err, errors.New("the project has no features.py"))
@@ -40,6 +39,14 @@ func (v *delivery) broken(ctx context.Context, s *Step) error {
 	if err := v.follow(ctx, r, workflow.Failure); err != nil {
 		return err
 	}
+	log, err := v.log(ctx, r)
+	if err != nil {
+		return err
+	}
+	if s.Tool, err = installed(log, "black"); err != nil {
+		return err
+	}
+	s.Tool = version(ctx, "git", "--version") + ", " + s.Tool
 	s.Detail = r.failure()
 	refusal, err := v.refused(ctx)
 	s.Detail += "; " + refusal

@@ -47,6 +47,12 @@ func TestDelivery(t *testing.T) {
 		if !step.Done || step.Tool == "" {
 			t.Errorf("%+v", step)
 		}
+		if step.Fallback != "" {
+			t.Logf("NOT SHOWN by this step: %s", step.Fallback)
+		}
+		if os.Getenv("WHERRY_TERRAFORM_MIRROR") != "" && strings.HasPrefix(step.Name, "infrastructure") && !strings.Contains(step.Tool, "real hashicorp/azurerm") {
+			t.Errorf("there is a mirror, and %s", step.Fallback)
+		}
 	}
 	var err error
 	if s.client, _, err = client.Local(s.Ctx, delivery); err != nil {
