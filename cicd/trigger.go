@@ -266,7 +266,7 @@ func (s *Service) tell(tx *store.Tx, repo git.Repo, r *cicd.Record, email string
 	case r.State == workflow.Waiting:
 		st.Description = "waits for an approval"
 	case r.State != workflow.Completed:
-	case r.Conclusion == workflow.Success || r.Conclusion == workflow.Skipped:
+	case workflow.Passed(r.Conclusion): // skipped is no success, but as on GitHub it holds nobody up
 		st.State, st.Description = git.StateSuccess, r.Conclusion
 	case r.Conclusion == workflow.Failure:
 		st.State, st.Description = git.StateFailure, failure(r.Run)

@@ -180,7 +180,7 @@ func (f *ciFlags) run(c *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	if slices.ContainsFunc(runs, func(r *workflow.Run) bool { return r.Conclusion != workflow.Success }) {
+	if slices.ContainsFunc(runs, func(r *workflow.Run) bool { return !workflow.Passed(r.Conclusion) }) {
 		return &ExitError{Code: 1}
 	}
 	return nil

@@ -236,7 +236,7 @@ func (o *ciOptions) watch(c *cobra.Command, server *client.Client, id int64) err
 	if o.output == "json" {
 		err = printJSON(c.OutOrStdout(), r)
 	}
-	if err == nil && r.Conclusion != workflow.Success {
+	if err == nil && !workflow.Passed(r.Conclusion) {
 		err = &ExitError{Code: 1}
 	}
 	return err

@@ -403,25 +403,30 @@ func (r *Run) Startable() (jobs []*Job) {
 	return jobs
 }
 
-// settle ends a run all of whose jobs have ended, and says how it stands else.
+// settle ends a run all of whose jobs have ended, and says how it stands else. A
+// run that had nothing to do is skipped, as its jobs are.
 func (r *Run) settle(w *Workflow, now int64) {
-	conclusion, state := Success, Queued
+	conclusion, state := Skipped, Queued
 	for _, key := range w.Jobs() {
 		switch r.Result(key) {
 		case "":
 			conclusion = ""
+		case Success:
+			if conclusion == Skipped {
+				conclusion = Success
+			}
 		case Failure:
 			if conclusion != "" {
 				conclusion = Failure
 			}
 		case Cancelled:
-			if conclusion == Success {
+			if conclusion == Success || conclusion == Skipped {
 				conclusion = Cancelled
 			}
 		}
 	}
 	if conclusion != "" {
-		if r.Cancel && conclusion == Success {
+		if r.Cancel && conclusion != Failure {
 			conclusion = Cancelled
 		}
 		r.State, r.Conclusion, r.EndedAt = Completed, conclusion, now

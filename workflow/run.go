@@ -29,6 +29,9 @@ const (
 	StartupFailure = "startup_failure"
 )
 
+// Passed tells whether a conclusion is none of something that went wrong.
+func Passed(conclusion string) bool { return conclusion == Success || conclusion == Skipped }
+
 // Run is one run of a workflow, and the input of Advance. Times are
 // milliseconds since 1970, 0 for "not yet".
 type Run struct {

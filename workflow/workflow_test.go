@@ -221,6 +221,7 @@ func TestAdvance(t *testing.T) {
 			map[string]string{"a": "failure", "b": "success", "c": "success", "d": "success", "run": "failure"},
 		},
 		{"condition on the ref", "a: {if: \"github.ref == 'refs/heads/main'\"" + tail + "\n  b: {if: \"startsWith(github.ref, 'refs/tags/')\"" + tail, nil, map[string]string{"a": "success", "b": "skipped", "run": "success"}},
+		{"nothing to do", "a: {if: \"github.ref == 'refs/heads/dev'\"" + tail + "\n  b: {needs: a" + tail, nil, map[string]string{"a": "skipped", "b": "skipped", "run": "skipped"}},
 		{
 			"skipped at once", "a: {if: false" + tail + "\n  b: {needs: a, if: \"always() && needs.a.result != 'skipped'\"" + tail + "\n  c: {needs: a, if: \"always() && contains(needs.*.result, 'skipped')\"" + tail, nil,
 			map[string]string{"a": "skipped", "b": "skipped", "c": "success", "run": "success"},
