@@ -3,6 +3,7 @@ package cicd
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -230,7 +231,7 @@ func (s *Service) store(ctx context.Context, r *cicd.Record, was map[int64]strin
 		return err
 	}
 	email := ""
-	if c, err := s.cfg.Hosting.Commit(ctx, repo, r.Event.SHA); err == nil {
+	if c, err := s.cfg.Hosting.Commit(ctx, repo, cmp.Or(r.StatusSHA, r.Event.SHA)); err == nil {
 		email = c.Email
 	}
 	asked, err := s.waitingFor(ctx, r)

@@ -1,6 +1,7 @@
 package cicd
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -244,7 +245,7 @@ func (s *Service) began(ctx context.Context, r *cicd.Record, id wherry.Identity)
 	if err != nil {
 		return false, err
 	}
-	c, err := s.cfg.Hosting.Commit(ctx, repo, r.Event.SHA)
+	c, err := s.cfg.Hosting.Commit(ctx, repo, cmp.Or(r.StatusSHA, r.Event.SHA))
 	return err == nil && strings.EqualFold(c.Email, id.UserName), err
 }
 

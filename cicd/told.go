@@ -26,7 +26,7 @@ func tellOutcome(tx *store.Tx, repo git.Repo, r *cicd.Record, author string) err
 	}
 	n := notify.Notice{
 		DedupKey: fmt.Sprintf("ci/%d/%d", r.ID, r.Attempt), Kind: "ci.run.finished", Link: Page(r.ID),
-		Subject: fmt.Sprintf("[%s] %s: %s (%s)", r.Repository(), r.Name, r.Conclusion, strings.TrimPrefix(r.Event.Ref, "refs/heads/")),
+		Subject: fmt.Sprintf("[%s] %s: %s (%s)", r.Repository(), r.Name, r.Conclusion, r.Event.RefName()),
 		Text:    fmt.Sprintf("%s (%.8s)", r.Title, r.Event.SHA),
 	}
 	switch r.Conclusion {

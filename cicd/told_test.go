@@ -167,6 +167,21 @@ func TestOutcomeIsTold(t *testing.T) {
 	}
 }
 
+// TestPullRequestIsTold: of a pull request the author of its head is told, and
+// not that of the merge, which is the server.
+func TestPullRequestIsTold(t *testing.T) {
+	s, comes := told(t)
+	dir := s.repo("app", "")
+	s.push(dir, "pull.yml", job("pull", "pull_request", "false"))
+	s.git(dir, "checkout", "-qb", "idea")
+	s.git(dir, "commit", "-q", "--allow-empty", "-m", "an idea", "--author", "Bob <bob@example.com>")
+	s.git(dir, "push", "-q", "origin", "idea")
+	s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"head": "idea"}, nil)
+	s.ended(s.begun("app", "pull", "pull_request").ID, workflow.Failure)
+	const failed = "[wherry/app] pull: failure (1/merge)"
+	comes("bob@example.com: "+failed, "ci.run.finished: "+failed)
+}
+
 // begunAt waits for a run of a commit.
 func (s *site) begunAt(repo, sha string) (found *workflow.Run) {
 	s.Helper()

@@ -26,6 +26,7 @@ type occasion struct {
 	status string // the commit whose checks the runs are
 	fork   bool
 	commit hosting.Commit
+	author string // e-mail address of who is told, "" for the commit's author
 	title  string // of the runs, unless they have a run-name
 	base   string // the commit that the changes are against
 	pull   int64  // number of the pull request, 0 for none
@@ -104,8 +105,14 @@ func (s *Service) occasion(ctx context.Context, t git.Trigger) (o occasion, ok b
 	if o.event.Paths, err = s.cfg.Hosting.Differing(ctx, t.Repo, o.base, o.event.SHA); err != nil {
 		return o, false, err
 	}
+	message := o.commit.Message
+	if o.status != o.event.SHA { // the server made the merge, somebody else the pull request's head
+		if head, err := s.cfg.Hosting.Commit(ctx, t.Repo, o.status); err == nil {
+			o.author, message = head.Email, head.Message
+		}
+	}
 	o.event.Payload, err = json.Marshal(s.payload(o, t))
-	return o, !skipped(o.commit.Message), err
+	return o, !skipped(message), err
 }
 
 // closed says where a workflow of a pull request that has ended is: at its head,
@@ -243,7 +250,7 @@ func (s *Service) insert(tx *store.Tx, o occasion, files workflow.Files, list []
 		if err != nil {
 			return err
 		}
-		if err := s.tell(tx, o.repo, r, o.commit.Email); err != nil {
+		if err := s.tell(tx, o.repo, r, cmp.Or(o.author, o.commit.Email)); err != nil {
 			return err
 		}
 	}
