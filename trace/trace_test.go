@@ -199,6 +199,30 @@ func TestLateEvent(t *testing.T) {
 	})
 }
 
+// TestLeftOut: an event that can not be told holds up none of those before and
+// after it, and is not asked for again.
+func TestLeftOut(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s := New(db, tables(nil))
+		emit(t, db,
+			event(wherry.EventTaskFinished, "1", 0, map[string]any{"executed_digest": "before"}),
+			event(wherry.EventTaskFinished, "2", 0, map[string]any{"executed_digest": []int{1}}),
+			event(wherry.EventTaskFinished, "3", 0, map[string]any{"executed_digest": "after"}))
+		if err := s.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for key, want := range map[string]string{"1": "before", "3": "after"} {
+			g, err := s.Back(t.Context(), 1, graph.Ref{Kind: graph.TaskRun, Key: key})
+			if err != nil || g.Nodes[0].Digest != want {
+				t.Errorf("%s: %+v, %v", key, g, err)
+			}
+		}
+		if ended, err := s.project(t.Context()); ended || err != nil {
+			t.Errorf("a task ended again: %v, %v", ended, err)
+		}
+	})
+}
+
 // TestTwice projects the same events again, as after a crash: nothing changes.
 func TestTwice(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {

@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 
 	"github.com/wherry-ml/wherry/bundle/config"
+	"github.com/wherry-ml/wherry/state"
 )
 
 // Field is one field of a resource that differs; a nil side is missing.
@@ -437,15 +438,18 @@ func (p *Patch) Diff() []byte {
 	return out
 }
 
-// Write makes the changes.
+// Write makes the changes, each file's all or none of them.
 func (p *Patch) Write() error {
 	for _, name := range p.names() {
-		full := filepath.Join(p.root, filepath.FromSlash(name))
+		full, err := filepath.EvalSymlinks(filepath.Join(p.root, filepath.FromSlash(name))) // a link stays one
+		if err != nil {
+			return err
+		}
 		info, err := os.Stat(full)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(full, p.files[name].after(), info.Mode().Perm()); err != nil {
+		if err := state.WriteFile(full, p.files[name].after(), info.Mode().Perm()); err != nil {
 			return err
 		}
 	}

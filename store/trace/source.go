@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/wherry-ml/wherry"
@@ -12,7 +13,9 @@ import (
 
 // Project gives the next events that it has not yet given, at most limit, to fn
 // in one transaction; it returns how many there were. On PostgreSQL an event
-// may come after later ones, when its transaction took longer.
+// may come after later ones, when its transaction took longer. An event that fn
+// can not take alone either, and the database can do without, is logged and left
+// out: it would keep all after it from being told.
 func (s *Store) Project(ctx context.Context, limit int, fn func(*store.Tx, wherry.Event) error) (fresh int, err error) {
 	var events []wherry.Event
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
@@ -22,7 +25,25 @@ func (s *Store) Project(ctx context.Context, limit int, fn func(*store.Tx, wherr
 	if err != nil || len(events) == 0 {
 		return 0, err
 	}
-	err = s.db.Write(ctx, func(tx *store.Tx) error {
+	if s.give(ctx, fn, events...) == nil {
+		return len(events), nil
+	}
+	for _, e := range events {
+		why := s.give(ctx, fn, e)
+		if why == nil {
+			continue
+		}
+		if err := s.give(ctx, func(*store.Tx, wherry.Event) error { return nil }, e); err != nil {
+			return 0, errors.Join(why, err)
+		}
+		slog.Error("trace: an event can not be told, and is left out", "id", e.ID, "kind", e.Kind, "err", why)
+	}
+	return len(events), nil
+}
+
+// give has fn take events, all or none.
+func (s *Store) give(ctx context.Context, fn func(*store.Tx, wherry.Event) error, events ...wherry.Event) error {
+	return s.db.Write(ctx, func(tx *store.Tx) error {
 		for _, e := range events {
 			if err := fn(tx, e); err != nil {
 				return err
@@ -33,7 +54,6 @@ func (s *Store) Project(ctx context.Context, limit int, fn func(*store.Tx, wherr
 		}
 		return nil
 	})
-	return len(events), err
 }
 
 func untraced(tx *store.Tx, limit int) (events []wherry.Event, err error) {
