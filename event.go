@@ -86,6 +86,10 @@ const (
 	EventCITest = "ci.test"
 	// {run_id, attempt, environment, jobs:[keys], decision: approved|rejected, by, reason}; Actor is by
 	EventCIApproval = "ci.approval"
+	// {run_id, attempt, repo, workflow, sha}; Actor is who asked for it
+	EventCIRunCancelled = "ci.run.cancelled"
+	// {scope: repo:NAME|environment:NAME, name, secret, action: set|deleted}; Subject is scope/name
+	EventCIValue = "ci.value"
 	// {run_id, attempt, job, name, sha256, size}
 	EventCIArtifact = "ci.artifact"
 	// {repo, push_id, ref, old, new, forced}; Subject is repo:ref

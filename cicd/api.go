@@ -203,12 +203,16 @@ func (s *Service) cancel(ctx context.Context, in *idIn) (*Shown, error) {
 
 // Cancel has a run end.
 func (s *Service) Cancel(ctx context.Context, id int64) error {
-	_, err := s.cfg.Store.Change(ctx, wherry.IdentityFrom(ctx).WorkspaceID, id, func(_ *store.Tx, r *cicd.Record) error {
+	by := wherry.IdentityFrom(ctx)
+	_, err := s.cfg.Store.Change(ctx, by.WorkspaceID, id, func(tx *store.Tx, r *cicd.Record) error {
 		if r.State == workflow.Completed {
 			return wherry.Errorf(wherry.CodeInvalidState, "run %d has ended: %s", r.ID, r.Conclusion)
 		}
+		if r.Cancel {
+			return nil
+		}
 		r.Cancel = true
-		return nil
+		return s.emit(tx, r, wherry.EventCIRunCancelled, by.UserName, map[string]any{"repo": r.Repo, "workflow": r.Name, "sha": r.Event.SHA})
 	})
 	return err
 }
@@ -374,7 +378,8 @@ func (s *Service) deleteValue(ctx context.Context, in *valueIn) (*struct{}, erro
 	if err != nil {
 		return nil, err
 	}
-	return &struct{}{}, s.cfg.Store.DeleteValue(ctx, cicd.Value{WorkspaceID: wherry.IdentityFrom(ctx).WorkspaceID, Scope: scope, Name: strings.ToUpper(in.Name), Secret: in.Secret})
+	id := wherry.IdentityFrom(ctx)
+	return &struct{}{}, s.cfg.Store.DeleteValue(ctx, cicd.Value{WorkspaceID: id.WorkspaceID, Scope: scope, Name: strings.ToUpper(in.Name), Secret: in.Secret, UpdatedBy: id.UserName})
 }
 
 type valuesOut struct {

@@ -51,6 +51,9 @@ func TestGrace(t *testing.T) {
 	s.call("POST", fmt.Sprintf("/api/wherry/ci/runs/%d/cancel", id), nil, nil)
 	s.ended(id, workflow.Cancelled)
 	s.says(id, "a", "went on\n")
+	if n := s.count(`SELECT count(*) FROM event WHERE kind = 'ci.run.cancelled' AND actor = 'admin@localhost'`); n != 2 {
+		t.Errorf("%d cancellations are on record", n)
+	}
 }
 
 // TestGraceIsOver: what goes on after its grace is killed, however many signals

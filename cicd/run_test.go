@@ -99,3 +99,16 @@ jobs:
 		t.Errorf("attempt %d has the jobs %+v", r.Attempt, r.Jobs)
 	}
 }
+
+// TestValuesAreOnRecord: who set and deleted a secret is, and its value is not.
+func TestValuesAreOnRecord(t *testing.T) {
+	s := newSite(t, nil)
+	key := map[string]any{"environment": "prod", "name": "KEY", "value": "very-hidden", "secret": true}
+	s.call("PUT", "/api/wherry/ci/values", key, nil)
+	s.call("DELETE", "/api/wherry/ci/values", key, nil)
+	for action, payload := range map[string]string{"set": `{"action":"set","name":"KEY","scope":"environment:prod","secret":true}`, "deleted": `{"action":"deleted","name":"KEY","scope":"environment:prod","secret":true}`} {
+		if n := s.count(`SELECT count(*) FROM event WHERE kind = 'ci.value' AND actor = 'admin@localhost' AND payload = $1`, payload); n != 1 {
+			t.Errorf("%d events tell that it was %s", n, action)
+		}
+	}
+}

@@ -259,3 +259,12 @@ func (s *Store) job(ctx context.Context, query string, arg int64, is func(*workf
 	}
 	return nil, nil, wherry.Errorf(wherry.CodeDoesNotExist, "this is no job of a workflow that runs")
 }
+
+// Launched is the job run, and its attempt, that carry a job; 0 for none.
+func Launched(tx *store.Tx, jobID int64) (jobRun, taskRun int64, err error) {
+	err = tx.Row(`SELECT job_run, task_run FROM ci_job WHERE id = $1`, jobID).Scan(&jobRun, &taskRun)
+	if errors.Is(err, store.ErrNoRows) {
+		return 0, 0, nil
+	}
+	return jobRun, taskRun, err
+}
