@@ -50,7 +50,7 @@ func (s *Service) attempt(ctx context.Context, part string, do func() error, giv
 	}
 	s.failures[part] = f
 	slog.Error("workflows", "part", part, "try", f.n, "err", err)
-	if f.n < tries || time.Since(f.since) < patience {
+	if wherry.CodeOf(err) != wherry.CodeExhausted && (f.n < tries || time.Since(f.since) < patience) { // what is too large stays so
 		return
 	}
 	delete(s.failures, part)

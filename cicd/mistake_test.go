@@ -77,8 +77,12 @@ func TestMistakes(t *testing.T) {
 			t.Errorf("%.20s: %s %q, want %s %q", name, r.Conclusion, said, w.conclusion, w.words)
 		}
 	}
+	bomb := m.bombs()
 	m.process.Kill()
 	m.process.Start()
+	if got := m.statuses("bombs", bomb); !strings.Contains(got, "git ls-tree has more to say than") {
+		t.Errorf("after a restart the commit with a million files has %q", got)
+	}
 	res, err := http.Get(m.URL + "/health") //nolint:noctx // a server of the test's own
 	if err != nil || res.StatusCode != http.StatusOK {
 		t.Fatalf("after a restart: %v %v", res, err)
@@ -86,6 +90,41 @@ func TestMistakes(t *testing.T) {
 	_ = res.Body.Close()
 	m.push(m.repo("other", ""), "after.yml", job("after", "push", "true"))
 	m.ended(m.begun("other", "after", "push").ID, workflow.Success)
+}
+
+// bombs pushes a million files, which take a few kilobytes to push, to where a
+// path filter meets them and to .github, where nothing can be started for them;
+// it returns that commit.
+func (m *mortal) bombs() (sha string) {
+	m.Helper()
+	dir := m.repo("bombs", "")
+	m.push(dir, "filtered.yml", "name: filtered\non: {push: {paths: [none]}}\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: x}]}}\n")
+	first := m.begun("bombs", "filtered", "push") // of a new branch, whose paths are not known
+	tree := func(list string) string {
+		name := filepath.Join(m.TempDir(), "tree")
+		if err := os.WriteFile(name, []byte(list), 0o600); err != nil {
+			m.Fatal(err)
+		}
+		return m.git(dir, "-c", "alias.mk=!git mktree < '"+name+"'", "mk")
+	}
+	entry := "040000 tree " + m.git(dir, "rev-parse", "HEAD:.github")
+	root := entry + "\t.github\n"
+	for range 6 {
+		list := ""
+		for i := range 10 {
+			list += fmt.Sprintf("%s\t%d\n", entry, i)
+		}
+		entry = "040000 tree " + tree(list)
+	}
+	for _, root := range []string{root + entry + "\tdata\n", entry + "\t.github\n"} {
+		sha = m.git(dir, "commit-tree", tree(root), "-p", "HEAD", "-m", "a million files")
+		m.git(dir, "push", "-q", "origin", "+"+sha+":refs/heads/main")
+	}
+	m.until("the run of a million files, and the word that there is none", func() bool {
+		runs := m.runs("bombs")
+		return len(runs) == 2 && runs[0].ID != first.ID && strings.Contains(m.statuses("bombs", sha), "git ls-tree has more to say than")
+	})
+	return sha
 }
 
 // nameOf is what a workflow with that name is listed as; one that can not be read

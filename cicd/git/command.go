@@ -1,7 +1,6 @@
 package git
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/store/git"
 )
 
 // settings hold for every program of git that runs here, whatever a repository's
@@ -49,13 +49,65 @@ func (s *Service) output(ctx context.Context, dir string, args ...string) (strin
 	return run(s.command(ctx, dir, args...))
 }
 
+// maxOutput bounds, in bytes, what a program of git may write: a push of a few
+// kilobytes can hold trees of trees that have millions of files.
+const maxOutput = 16 << 20
+
+// run runs a program of git and returns what it wrote. One that writes more than
+// maxOutput is ended: RESOURCE_EXHAUSTED.
 func run(c *exec.Cmd) (string, error) {
-	var out, complaint bytes.Buffer
-	c.Stdout, c.Stderr = &out, &complaint
-	if err := c.Run(); err != nil {
+	out := &bounded{limited: limited{max: maxOutput}, full: func() { _ = c.Cancel() }} // it may have ended by itself
+	complaint := &limited{max: 64 << 10}
+	c.Stdout, c.Stderr = out, complaint
+	err := c.Run()
+	switch {
+	case out.over:
+		return "", wherry.Errorf(wherry.CodeExhausted, "git %s has more to say than %d bytes: there are too many files, or refs", verb(c), maxOutput)
+	case err != nil:
 		return out.String(), fmt.Errorf("git: %w: %.2000s", err, strings.TrimSpace(complaint.String()))
 	}
 	return out.String(), nil
+}
+
+// verb is what a program of git is to do: the first argument that is no setting.
+func verb(c *exec.Cmd) string {
+	args := c.Args[1:]
+	for len(args) > 2 && args[0] == "-c" {
+		args = args[2:]
+	}
+	return args[0]
+}
+
+// bounded keeps what is written to it, and calls full once that is too much.
+type bounded struct {
+	limited
+	over bool
+	full func()
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if !b.over && b.Len()+len(p) > b.max {
+		b.over = true
+		b.full()
+	}
+	return b.limited.Write(p)
+}
+
+// askLimit is how long git may take to answer a question about what was pushed.
+const askLimit = time.Minute
+
+// ask runs a program of git that reads what was pushed, which may be anything: it
+// has its time.
+func (s *Service) ask(ctx context.Context, r git.Repo, stdin string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, askLimit, wherry.Errorf(wherry.CodeExhausted, "git %s has not ended after %s", args[0], askLimit))
+	defer cancel()
+	c := s.command(ctx, s.dir(r), args...)
+	c.Stdin = strings.NewReader(stdin)
+	out, err := run(c)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return out, err
 }
 
 // said tells a program's "no" (it ended with 1) from a failure.

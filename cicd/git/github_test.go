@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/cicd/git"
 	"github.com/wherry-ml/wherry/store"
 	gitstore "github.com/wherry-ml/wherry/store/git"
 )
@@ -127,12 +129,118 @@ func TestHostileTree(t *testing.T) {
 			t.Errorf("%s: %s", path, resp.Status)
 		}
 	}
+	s.run(dir, "push", "-q", "origin", commit(s.bomb(dir, ".github", 6))+":refs/heads/bomb", commit(s.bomb(dir, "data", 6))+":refs/heads/bomb-2")
+	long = strings.Repeat("long ", 100<<10)
+	s.run(dir, "push", "-q", "origin", strings.TrimSpace(s.run(dir, "-c", "alias.mk=!printf '%s [skip ci]' '"+long[:90<<10]+"' | git commit-tree main^{tree} -p main", "mk"))+":refs/heads/long")
 	s.consistent("odd")
+	s.reads(dir)
 	bare := s.State.Path("repos", "odd.git")
 	for _, name := range []string{"hooks", "README.md", "out", "module"} {
 		if _, err := os.Lstat(filepath.Join(bare, name)); err == nil {
 			t.Errorf("the bare repository has %s", name)
 		}
+	}
+}
+
+// bomb makes a tree with a folder in which each folder is ten times the next, and
+// returns its id: of six levels it is a few hundred bytes for a million files.
+func (s *site) bomb(dir, name string, levels int) string {
+	s.Helper()
+	tree := func(list string) string {
+		file := filepath.Join(s.TempDir(), "tree")
+		if err := os.WriteFile(file, []byte(list), 0o600); err != nil {
+			s.Fatal(err)
+		}
+		return strings.TrimSpace(s.run(dir, "-c", "alias.mk=!git mktree < '"+file+"'", "mk"))
+	}
+	entry := "100644 blob " + s.sha(dir, "main:README.md")
+	for range levels {
+		list := ""
+		for i := range 10 {
+			list += fmt.Sprintf("%s\t%d\n", entry, i)
+		}
+		entry = "040000 tree " + tree(list)
+	}
+	return tree(entry + "\t" + name + "\n")
+}
+
+// reads checks how what is too large is read: it costs no more than the bounds.
+func (s *site) reads(dir string) {
+	s.Helper()
+	st := gitstore.New(s.open())
+	r, err := st.Repo(s.Context(), "odd")
+	if err != nil {
+		s.Fatal(err)
+	}
+	h := s.hosting(st)
+	at := func(branch string) string { return s.sha(s.State.Path("repos", "odd.git"), branch) }
+	if files, err := h.Files(s.Context(), r, at("bomb"), ".github"); wherry.CodeOf(err) != wherry.CodeExhausted || !strings.Contains(err.Error(), "git ls-tree has more to say than 16777216 bytes") {
+		s.Errorf("a million files: %d %v", len(files), err)
+	}
+	for _, branch := range []string{"bomb", "bomb-2"} {
+		for _, pair := range [][2]string{{at("main"), at(branch)}, {at(branch), at("main")}} {
+			if paths, err := h.Differing(s.Context(), r, pair[0], pair[1]); paths != nil || err != nil {
+				s.Errorf("what differs of a million files is known: %d (%v)", len(paths), err)
+			}
+		}
+	}
+	if c, err := h.Commit(s.Context(), r, at("long")); err != nil || c.SHA != at("long") || c.Email != "ada@example.com" || len(c.Subject)+len(c.Message) > 64<<10 {
+		s.Errorf("a long message: %.60s %s, %d and %d bytes (%v)", c.SHA, c.Email, len(c.Subject), len(c.Message), err)
+	}
+}
+
+// hosting is a service beside the server, of the same state.
+func (s *site) hosting(st *gitstore.Store) *git.Service {
+	s.Helper()
+	h := git.New(git.Config{Store: st, State: s.State})
+	if err := h.Start(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	return h
+}
+
+// TestDiffering: the files that differ are those that git names, also where a
+// file has become a folder; it is not known where a commit is not there.
+func TestDiffering(t *testing.T) {
+	s := newSite(t, nil)
+	dir := s.work("app")
+	first := s.sha(dir, "HEAD")
+	for _, name := range []string{"a/b/c.txt", "a/b/d e.txt", "a/x", "ä/ö.txt", "sub/gone.txt", "same/same.txt"} {
+		s.commit(dir, name, name)
+	}
+	second := s.sha(dir, "HEAD")
+	s.run(dir, "rm", "-q", "-r", "a/x", "sub")
+	s.commit(dir, "a/x/y/z.txt", "was a file")
+	s.commit(dir, "a/b/c.txt", "changed")
+	s.run(dir, "update-index", "--add", "--cacheinfo", "160000,"+first+",module")
+	s.run(dir, "update-index", "--chmod=+x", "README.md")
+	s.run(dir, "commit", "-q", "-m", "a module and a mode")
+	third := s.sha(dir, "HEAD")
+	s.run(dir, "push", "-q", "origin", "main")
+	st := gitstore.New(s.open())
+	r, err := st.Repo(t.Context(), "app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := s.hosting(st)
+	for _, c := range [][2]string{{first, second}, {second, third}, {third, first}, {first, third}, {third, third}} {
+		want := s.run(dir, "diff", "--name-only", "-z", "--no-renames", c[0], c[1])
+		paths, err := h.Differing(t.Context(), r, c[0], c[1])
+		got := ""
+		for _, p := range paths {
+			got += p + "\x00"
+		}
+		if err != nil || paths == nil || got != want {
+			t.Errorf("between %.8s and %.8s differ\n%q, want\n%q (%v)", c[0], c[1], got, want, err)
+		}
+	}
+	if paths, err := h.Differing(t.Context(), r, strings.Repeat("1", 40), third); paths != nil || err != nil {
+		t.Errorf("of a commit that is not there: %q (%v)", paths, err)
+	}
+	broken := r
+	broken.Name = "not-there"
+	if paths, err := h.Differing(t.Context(), broken, first, third); err == nil {
+		t.Errorf("of a repository that is not there: %q, and no error", paths)
 	}
 }
 

@@ -22,9 +22,10 @@ const (
 
 // Files returns the files below a folder of a commit, by their path in the
 // repository; links and what is too large are left out. Where there are more
-// than the bounds allow, YAML comes first: it is what starts workflows.
+// than the bounds allow, YAML comes first: it is what starts workflows. Where git
+// cannot even list them within its bounds, that is RESOURCE_EXHAUSTED.
 func (s *Service) Files(ctx context.Context, r git.Repo, sha, folder string) (map[string][]byte, error) {
-	list, err := s.output(ctx, s.dir(r), "ls-tree", "-r", "-z", "--long", "--full-tree", sha, folder+"/")
+	list, err := s.ask(ctx, r, "", "ls-tree", "-r", "-z", "--long", "--full-tree", sha, folder+"/")
 	if err != nil {
 		return nil, err
 	}
@@ -71,9 +72,7 @@ func (s *Service) read(ctx context.Context, r git.Repo, blobs []blob) (map[strin
 	for _, b := range blobs {
 		ids.WriteString(b.id + "\n")
 	}
-	c := s.command(ctx, s.dir(r), "cat-file", "--batch")
-	c.Stdin = strings.NewReader(ids.String())
-	out, err := run(c)
+	out, err := s.ask(ctx, r, ids.String(), "cat-file", "--batch")
 	if err != nil {
 		return nil, err
 	}
@@ -88,42 +87,28 @@ func (s *Service) read(ctx context.Context, r git.Repo, blobs []blob) (map[strin
 	return files, nil
 }
 
-// Differing lists the files that differ between two commits; nil, and no error,
-// if one of them is not there, as before the first push of a branch.
-func (s *Service) Differing(ctx context.Context, r git.Repo, old, now string) ([]string, error) {
-	if old == git.Zero || old == "" || now == git.Zero {
-		return nil, nil
-	}
-	list, err := s.output(ctx, s.dir(r), "diff", "--name-only", "-z", "--no-renames", old, now, "--")
-	if err != nil {
-		return nil, nil //nolint:nilerr // a forced push may have left the old commit behind
-	}
-	files := []string{}
-	for name := range strings.SplitSeq(list, "\x00") {
-		if name != "" {
-			files = append(files, name)
-		}
-	}
-	return files, nil
-}
-
 // Commit is what a commit says of itself.
 type Commit struct {
 	SHA, Tree, Author, Email, Subject, Message string
 	At                                         string // RFC 3339
 }
 
+// maxCommit bounds what is read of a commit, in bytes: the end of a longer
+// message is left out.
+const maxCommit = 64 << 10
+
 // Commit reads a commit.
 func (s *Service) Commit(ctx context.Context, r git.Repo, sha string) (c Commit, err error) {
-	text, err := s.output(ctx, s.dir(r), "log", "-1", "--no-show-signature", "--format=%H%x00%T%x00%an%x00%ae%x00%aI%x00%s%x00%B", sha, "--")
-	if err != nil {
-		return c, err
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	p := s.command(ctx, s.dir(r), "log", "-1", "--no-show-signature", "--format=%H%x00%T%x00%an%x00%ae%x00%aI%x00%s%x00%B", sha, "--")
+	out, complaint := &limited{max: maxCommit}, &limited{max: maxCommit}
+	p.Stdout, p.Stderr = out, complaint
+	if err := p.Run(); err != nil {
+		return c, fmt.Errorf("git log %.40s: %w: %.2000s", sha, err, complaint)
 	}
-	parts := strings.SplitN(strings.TrimSpace(text), "\x00", 7)
-	if len(parts) == 7 {
-		c = Commit{SHA: parts[0], Tree: parts[1], Author: parts[2], Email: parts[3], At: parts[4], Subject: parts[5], Message: strings.TrimSpace(parts[6])}
-	}
-	return c, nil
+	parts := append(strings.SplitN(strings.TrimSpace(out.String()), "\x00", 7), make([]string, 6)...) // what was cut off is empty
+	return Commit{SHA: parts[0], Tree: parts[1], Author: parts[2], Email: parts[3], At: parts[4], Subject: parts[5], Message: strings.TrimSpace(parts[6])}, nil
 }
 
 // Log lists the last commits that a commit holds, the newest first, without
@@ -132,7 +117,7 @@ func (s *Service) Log(ctx context.Context, r git.Repo, sha string, skip, limit i
 	if s.git == "" {
 		return nil, errNoGit()
 	}
-	text, err := s.output(ctx, s.dir(r), "log", "--no-show-signature", "-z", "--format=%H%x00%T%x00%an%x00%ae%x00%aI%x00%s",
+	text, err := s.ask(ctx, r, "", "log", "--no-show-signature", "-z", "--format=%H%x00%T%x00%an%x00%ae%x00%aI%x00%s",
 		"--skip="+strconv.Itoa(skip), "--max-count="+strconv.Itoa(limit), "--end-of-options", sha, "--")
 	if err != nil {
 		return nil, err
@@ -146,6 +131,6 @@ func (s *Service) Log(ctx context.Context, r git.Repo, sha string, skip, limit i
 
 // Resolve returns the commit of a branch, a tag or a full id.
 func (s *Service) Resolve(ctx context.Context, r git.Repo, ref string) (sha string, err error) {
-	text, err := s.output(ctx, s.dir(r), "rev-parse", "--verify", "--quiet", "--end-of-options", ref+"^{commit}")
+	text, err := s.ask(ctx, r, "", "rev-parse", "--verify", "--quiet", "--end-of-options", ref+"^{commit}")
 	return strings.TrimSpace(text), err
 }
