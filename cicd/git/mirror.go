@@ -185,8 +185,8 @@ func (s *Service) credentials(name string, m git.Mirror) (sign credentials, err 
 	return sign, json.Unmarshal(b, &sign)
 }
 
-// lsRemote asks a mirror's original where its branches and tags are, and which
-// branch is its default.
+// lsRemote asks a mirror's original where its branches and tags are, those that
+// can be recorded, and which branch is its default.
 func (s *Service) lsRemote(ctx context.Context, name string, m git.Mirror) (refs map[string]string, branch string, err error) {
 	c, err := s.remote(ctx, name, m, s.nowhere(), "ls-remote", "--symref", "--", m.URL)
 	if err != nil {
@@ -202,7 +202,7 @@ func (s *Service) lsRemote(ctx context.Context, name string, m git.Mirror) (refs
 		if target, ok := strings.CutPrefix(sha, "ref: refs/heads/"); ok && ref == "HEAD" {
 			branch = target
 		}
-		if len(sha) == 40 && !strings.HasSuffix(ref, "^{}") && (strings.HasPrefix(ref, "refs/heads/") || strings.HasPrefix(ref, "refs/tags/")) {
+		if len(sha) == 40 && !strings.HasSuffix(ref, "^{}") && (strings.HasPrefix(ref, "refs/heads/") || strings.HasPrefix(ref, "refs/tags/")) && git.CheckRef(ref) == nil {
 			refs[ref] = sha
 		}
 	}

@@ -227,10 +227,11 @@ func (s *Service) checkPull(ctx context.Context, r git.Repo, p *git.PullRequest)
 		return wherry.Errorf(wherry.CodeInvalidState, "%s and %s have no commit in common", p.Head, p.Base)
 	}
 	if p.Title == "" {
-		if p.Title, err = s.output(ctx, dir, "log", "-1", "--format=%s", head); err != nil {
+		c, err := s.Commit(ctx, r, head)
+		if err != nil {
 			return err
 		}
-		p.Title = strings.TrimSpace(p.Title)
+		p.Title = c.Subject
 	}
 	return nil
 }

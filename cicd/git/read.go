@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/wherry-ml/wherry/store/git"
 )
@@ -21,7 +22,7 @@ const (
 )
 
 // Files returns the files below a folder of a commit, by their path in the
-// repository; links and what is too large are left out. Where there are more
+// repository; links, what is too large and names that are not UTF-8 are left out. Where there are more
 // than the bounds allow, YAML comes first: it is what starts workflows. Where git
 // cannot even list them within its bounds, that is RESOURCE_EXHAUSTED.
 func (s *Service) Files(ctx context.Context, r git.Repo, sha, folder string) (map[string][]byte, error) {
@@ -33,7 +34,7 @@ func (s *Service) Files(ctx context.Context, r git.Repo, sha, folder string) (ma
 	for entry := range strings.SplitSeq(list, "\x00") {
 		about, name, ok := strings.Cut(entry, "\t")
 		fields := strings.Fields(about) // mode, type, id, size
-		if !ok || len(fields) != 4 || fields[1] != "blob" || fields[0] == "120000" || path.Clean(name) != name {
+		if !ok || len(fields) != 4 || fields[1] != "blob" || fields[0] == "120000" || path.Clean(name) != name || !utf8.ValidString(name) {
 			continue
 		}
 		if size, err := strconv.Atoi(fields[3]); err == nil && size <= maxFile {
@@ -107,9 +108,13 @@ func (s *Service) Commit(ctx context.Context, r git.Repo, sha string) (c Commit,
 	if err := p.Run(); err != nil {
 		return c, fmt.Errorf("git log %.40s: %w: %.2000s", sha, err, complaint)
 	}
-	parts := append(strings.SplitN(strings.TrimSpace(out.String()), "\x00", 7), make([]string, 6)...) // what was cut off is empty
+	parts := append(strings.SplitN(strings.TrimSpace(asText(out.String())), "\x00", 7), make([]string, 6)...) // what was cut off is empty
 	return Commit{SHA: parts[0], Tree: parts[1], Author: parts[2], Email: parts[3], At: parts[4], Subject: parts[5], Message: strings.TrimSpace(parts[6])}, nil
 }
+
+// asText makes of what a commit says, which may be any bytes, what a database
+// takes as text.
+func asText(said string) string { return strings.ToValidUTF8(said, "\ufffd") }
 
 // Log lists the last commits that a commit holds, the newest first, without
 // their whole messages.
@@ -122,7 +127,7 @@ func (s *Service) Log(ctx context.Context, r git.Repo, sha string, skip, limit i
 	if err != nil {
 		return nil, err
 	}
-	parts := strings.Split(strings.TrimSuffix(text, "\x00"), "\x00")
+	parts := strings.Split(strings.TrimSuffix(asText(text), "\x00"), "\x00")
 	for ; len(parts) >= 6; parts = parts[6:] {
 		list = append(list, Commit{SHA: parts[0], Tree: parts[1], Author: parts[2], Email: parts[3], At: parts[4], Subject: parts[5]})
 	}

@@ -184,8 +184,8 @@ func readLines(in *bufio.Reader) (lines []line, err error) {
 	}
 }
 
-// errRefused ends a push that a rule forbids.
-var errRefused = errors.New("refused by a protected branch")
+// errRefused ends a push that a rule forbids, or a ref that cannot be recorded.
+var errRefused = errors.New("refused")
 
 // moving is how long git may take to move refs once it may.
 const moving = 5 * time.Minute
@@ -199,6 +199,9 @@ func (p *push) before(quarantine string, lines []line) (remarks []string, err er
 	p.watch = time.AfterFunc(moving, p.cancel)
 	if err := p.s.note(p.repo, pusher{Actor: p.id.UserName, RunID: p.id.RunID}); err != nil {
 		return []string{"The server cannot write: its log says why."}, err
+	}
+	if why := misnamed(lines); len(why) > 0 {
+		return append(why, "Nothing was pushed."), errRefused
 	}
 	why, err := p.refusals(quarantine, lines)
 	if err != nil {
@@ -214,10 +217,24 @@ func (p *push) before(quarantine string, lines []line) (remarks []string, err er
 	return remarks, nil
 }
 
+// misnamed says which refs of a push cannot be recorded. One that is there all the
+// same may be deleted.
+func misnamed(lines []line) (why []string) {
+	for _, l := range lines {
+		if err := git.CheckRef(l.ref); err != nil && l.sha != git.Zero {
+			why = append(why, err.Error())
+		}
+	}
+	return why
+}
+
 // after records what moved.
 func (p *push) after(lines []line) ([]string, error) {
 	var moved []git.Movement
 	for _, l := range lines {
+		if git.CheckRef(l.ref) != nil { // never recorded, and now deleted
+			continue
+		}
 		moved = append(moved, p.s.movement(p.ctx, p.repo, l.ref, l.old, l.sha))
 	}
 	pushes, err := p.s.store.Record(p.ctx, p.repo, p.id.UserName, p.id.RunID, moved)

@@ -123,7 +123,8 @@ func (s *Service) setDefault(ctx context.Context, r git.Repo, branch string) err
 	return s.store.SetDefaultBranch(ctx, r.ID, branch)
 }
 
-// refs lists what git has. Refs of pull requests are ours, not pushed.
+// refs lists what git has. Refs of pull requests are ours, not pushed; what cannot
+// be recorded, which no push may make but a mirror's original may have, is left out.
 func (s *Service) refs(ctx context.Context, r git.Repo) (map[string]string, error) {
 	return s.refsIn(ctx, s.dir(r))
 }
@@ -136,9 +137,14 @@ func (s *Service) refsIn(ctx context.Context, dir string) (map[string]string, er
 	refs := map[string]string{}
 	for line := range strings.Lines(out) {
 		sha, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if !strings.HasPrefix(name, "refs/pull/") {
-			refs[name] = sha
+		if strings.HasPrefix(name, "refs/pull/") {
+			continue
 		}
+		if err := git.CheckRef(name); err != nil {
+			slog.Warn("a ref is left out", "dir", dir, "err", err)
+			continue
+		}
+		refs[name] = sha
 	}
 	return refs, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
@@ -37,6 +38,21 @@ func (p Push) Branch() string {
 type Movement struct {
 	Ref, New string
 	Forced   bool
+}
+
+// maxRef is how long the name of a ref may be, in bytes, GitHub's own limit.
+const maxRef = 255
+
+// CheckRef says why a ref cannot be recorded, nil if it can: git takes names that
+// are no text, and longer ones than a database's index holds.
+func CheckRef(name string) error {
+	switch {
+	case len(name) > maxRef:
+		return wherry.Errorf(wherry.CodeInvalidParameter, "the name of the ref %.60q… has %d bytes: %d at most", strings.ToValidUTF8(name, "\ufffd"), len(name), maxRef)
+	case !utf8.ValidString(name):
+		return wherry.Errorf(wherry.CodeInvalidParameter, "the name of the ref %q is not UTF-8", name)
+	}
+	return nil
 }
 
 // Refs returns the refs of a repository as they were last recorded.
