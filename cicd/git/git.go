@@ -248,7 +248,7 @@ func ended(ctx context.Context, err error) error {
 
 // create makes a repository: its folder first under another name, then its row,
 // then its folder's name. A server that is killed between finds a row without a
-// folder, and makes an empty one.
+// folder, and makes it in open.
 func (s *Service) create(ctx context.Context, r git.Repo) (git.Repo, error) {
 	if s.git == "" {
 		return r, errNoGit()
@@ -281,10 +281,20 @@ func (s *Service) create(ctx context.Context, r git.Repo) (git.Repo, error) {
 			return r, err
 		}
 	}
+	l := s.lock(r) // who finds the row already waits in settle for its folder
+	l.Lock()
+	defer l.Unlock()
 	if r, err = s.store.Create(ctx, r, refs); err != nil {
 		return r, err
 	}
-	return r, os.Rename(dir, s.dir(r))
+	if err := os.Rename(dir, s.dir(r)); err != nil {
+		err = errors.Join(err, s.store.Uncreate(context.WithoutCancel(ctx), r))
+		if errors.Is(err, fs.ErrExist) {
+			return r, wherry.Errorf(wherry.CodeInvalidState, "the state directory has a folder repos/%s, which is of no repository: move it away", filepath.Base(s.dir(r)))
+		}
+		return r, err
+	}
+	return r, nil
 }
 
 // copyFrom brings the branches and tags of a repository into a folder.
@@ -302,12 +312,27 @@ func (s *Service) copyFrom(ctx context.Context, name, dir string) (map[string]st
 	return s.refsIn(ctx, dir)
 }
 
-// open makes sure that a repository has its folder.
+// open makes sure that a repository has its folder: where its making was cut off,
+// a fork's is copied again. What its parent has moved since counts as pushed.
 func (s *Service) open(ctx context.Context, r git.Repo) error {
 	if _, err := os.Stat(filepath.Join(s.dir(r), "HEAD")); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return s.initBare(ctx, s.dir(r), r.DefaultBranch)
+	if r.ForkOf == "" {
+		return s.initBare(ctx, s.dir(r), r.DefaultBranch)
+	}
+	dir, err := os.MkdirTemp(s.cfg.State.Repos(), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) // a name that it has no more, once all went well
+	if err := s.initBare(ctx, dir, r.DefaultBranch); err != nil {
+		return err
+	}
+	if _, err := s.copyFrom(ctx, r.ForkOf, dir); err != nil {
+		return err
+	}
+	return os.Rename(dir, s.dir(r))
 }
 
 // newSecret is what a forge proves itself with: 256 random bits.

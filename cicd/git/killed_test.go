@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/server"
 	"github.com/wherry-ml/wherry/server/servertest"
 )
@@ -109,4 +111,42 @@ func TestMergeCutOff(t *testing.T) {
 		t.Errorf("the queue has %s", got)
 	}
 	s.consistent("app")
+}
+
+// TestCreationCutOff: a fork whose making was cut off, after it was stored and
+// before its folder had its name, has its branches all the same; a creation that
+// fails there leaves the name free.
+func TestCreationCutOff(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("there is no git on the PATH")
+	}
+	m := servertest.StartMortal(t)
+	dir := m.State
+	s := &site{T: t, Server: m.Server, root: t.TempDir(), env: environment(t)}
+	work := s.work("app")
+	s.run(work, "push", "-q", "origin", "main")
+	s.call("POST", "/api/wherry/repos", map[string]any{"name": "mine", "fork_of": "app"}, nil)
+	m.Kill()
+	if err := os.RemoveAll(dir.Path("repos", "mine.git")); err != nil {
+		t.Fatal(err)
+	}
+
+	s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State, cfg.KeepTriggers = dir, true })
+	if out := s.run(work, "ls-remote", s.url("mine"), "main"); !strings.HasPrefix(out, s.sha(work, "main")) {
+		t.Errorf("the fork has %q", out)
+	}
+	if list := s.pushes("mine"); len(list) != 0 {
+		t.Errorf("nobody pushed to the fork: %+v", list)
+	}
+
+	left := dir.Path("repos", "left.git")
+	if err := os.MkdirAll(filepath.Join(left, "refs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	in := map[string]any{"name": "left", "fork_of": "app"}
+	s.denied(wherry.CodeInvalidState, "repos/left.git", "POST", "/api/wherry/repos", in)
+	if err := os.RemoveAll(left); err != nil {
+		t.Fatal(err)
+	}
+	s.call("POST", "/api/wherry/repos", in, nil)
 }

@@ -146,6 +146,19 @@ func (s *Store) Create(ctx context.Context, r Repo, refs map[string]string) (out
 	return out, err
 }
 
+// Uncreate takes back a Create whose repository nobody could use yet.
+func (s *Store) Uncreate(ctx context.Context, r Repo) error {
+	return s.db.Write(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec(`DELETE FROM git_ref WHERE repo_id = $1`, r.ID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(`DELETE FROM git_repo WHERE id = $1`, r.ID); err != nil {
+			return err
+		}
+		return tellRepo(tx, r, r.Creator, "not created", nil)
+	})
+}
+
 // SetDefaultBranch names the branch that a clone checks out.
 func (s *Store) SetDefaultBranch(ctx context.Context, repoID int64, branch string) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
