@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"path"
 	"strings"
 	"time"
 
@@ -229,10 +230,14 @@ func (s *Service) writeBack(ctx context.Context, p *place, row deployments.Resou
 		config["deployment"] = tied
 	}
 	if live != nil {
-		_, err := k.update(ctx, p.c, row.ResourceID, live, config)
+		_, err = k.update(ctx, p.c, row.ResourceID, live, config)
+	} else {
+		err = s.remake(ctx, p, k, row, config)
+	}
+	if err != nil || live != nil && d.Kind != drift.Deleted {
 		return err
 	}
-	return s.remake(ctx, p, k, row, config)
+	return s.reextra(ctx, p, k, row.Key) // also where a former attempt got no further than making it
 }
 
 // asDeployed is what was deployed: what the bundle declares, and of fields that it
@@ -286,32 +291,63 @@ func extrasOf(ext string, by map[string]any) (list []map[string]any) {
 	return list
 }
 
-// remake makes a deleted resource anew. What it held is gone.
+// remake makes a deleted resource anew. What it held is gone. That the deployment
+// holds the new one is stored before anything else: whatever ends this does not
+// leave one that nothing knows of, but for a job between its making and that,
+// which the next attempt deletes.
 func (s *Service) remake(ctx context.Context, p *place, k kind, row deployments.Resource, config map[string]any) error {
+	if row.Kind == "jobs" {
+		if err := s.orphans(ctx, p.c, p.ID); err != nil {
+			return err
+		}
+	}
 	id, err := k.create(ctx, p.c, request(row.Kind, config, listOf(p.rows[row.Key+".permissions"].State)))
 	if err != nil {
 		return err
 	}
-	moved := []deployments.Resource{row}
-	for key, r := range p.rows {
-		if strings.HasPrefix(key, row.Key+".") && strings.HasPrefix(r.Kind, row.Kind+".") {
-			moved = append(moved, r)
-			if err := setExtras["."+strings.TrimPrefix(r.Kind, row.Kind+".")](ctx, p.c, k, id, nil, listOf(r.State)); err != nil {
-				return err
-			}
-		}
+	if err := s.step("made " + row.Key); err != nil {
+		return err
+	}
+	moved := append(p.extrasOn(row), row)
+	for i := range moved {
+		moved[i].ResourceID = id
+	}
+	if err := s.store.PutResources(ctx, moved...); err != nil {
+		return err
 	}
 	for _, r := range moved {
-		r.ResourceID = id
-		live, err := s.liveOf(ctx, p.c, r.Kind, id)
+		p.rows[r.Key] = r
+	}
+	return s.step("moved " + row.Key)
+}
+
+// extrasOn are the rows of the permissions and grants on a resource.
+func (p *place) extrasOn(row deployments.Resource) (list []deployments.Resource) {
+	for key, r := range p.rows {
+		if strings.HasPrefix(key, row.Key+".") && strings.HasPrefix(r.Kind, row.Kind+".") {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// reextra gives a resource that was made anew its permissions and grants, and
+// stores how all of it is now.
+func (s *Service) reextra(ctx context.Context, p *place, k kind, key string) error {
+	row := p.rows[key]
+	all := append(p.extrasOn(row), row)
+	for _, r := range all[:len(all)-1] {
+		if err := setExtras[path.Ext(r.Kind)](ctx, p.c, k, r.ResourceID, nil, listOf(r.State)); err != nil {
+			return err
+		}
+	}
+	for i, r := range all {
+		live, err := s.liveOf(ctx, p.c, r.Kind, r.ResourceID)
 		if err != nil {
 			return err
 		}
-		r.Live = stateOf(live)
-		if err := s.store.PutResource(ctx, r); err != nil {
-			return err
-		}
-		p.rows[r.Key] = r
+		all[i].Live = stateOf(live)
+		p.rows[r.Key] = all[i]
 	}
-	return nil
+	return s.store.PutResources(ctx, all...)
 }

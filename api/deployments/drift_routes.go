@@ -205,7 +205,7 @@ func (s *Service) serveRevert(w http.ResponseWriter, r *http.Request) error {
 // Revert writes the deployed settings of a drifted resource back, with the
 // rights of the request's caller.
 func (s *Service) Revert(r *http.Request, id int64) error {
-	ctx := r.Context()
+	ctx := context.WithoutCancel(r.Context()) // once begun, it comes to its end, whether its client waits or not
 	who := wherry.IdentityFrom(ctx)
 	d, err := s.drifts.Get(ctx, wherry.IdentityFrom(ctx).Scope(), id)
 	if err != nil {

@@ -60,10 +60,17 @@ func putResource(tx *store.Tx, r Resource) error {
 	return err
 }
 
-// PutResource stores what a deployment holds anew: one that was deleted and was
-// made again.
-func (s *Store) PutResource(ctx context.Context, r Resource) error {
-	return s.db.Write(ctx, func(tx *store.Tx) error { return putResource(tx, r) })
+// PutResources stores what a deployment holds anew: one that was deleted and was
+// made again, with what is set on it.
+func (s *Store) PutResources(ctx context.Context, list ...Resource) error {
+	return s.db.Write(ctx, func(tx *store.Tx) error {
+		for _, r := range list {
+			if err := putResource(tx, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Operation is one change that a version makes to a resource.
