@@ -170,7 +170,7 @@ func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer stored()
-	suites, err := testResults(s.file(digest))
+	suites, err := testResults(r.Context(), s.file(digest), resultBounds)
 	if err != nil {
 		suites = nil // it holds no readable results
 	}

@@ -2,6 +2,7 @@ package cicd
 
 import (
 	"archive/tar"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
@@ -74,20 +75,39 @@ func number(text string) float64 {
 
 // results are the test suites of an artifact.
 type results struct {
-	suites []suite
-	digest string
-	failed []string
+	suites  []suite
+	digest  string
+	failed  []string
+	leftOut string // what of the artifact was not read, "" if all was
 }
 
-// Bounds of what is read for test results.
+// bounds are how much of an artifact is read for test results: who runs a job
+// fills it as they like, and what is read of it goes into one event.
+type bounds struct {
+	unpacked int64 // bytes of the artifact
+	report   int64 // bytes of one report
+	reports  int64 // bytes of all
+	suites   int
+	cases    int
+}
+
+var resultBounds = bounds{unpacked: 256 << 20, report: 8 << 20, reports: 64 << 20, suites: 500, cases: 100_000}
+
+// Bounds of what is told of test results: bytes of names, and how many failed.
 const (
-	maxReport  = 8 << 20
-	maxReports = 50
+	maxSuiteName = 200
+	maxCaseName  = 400
+	maxFailed    = 100
 )
 
+// readerFunc is a reader that is one function.
+type readerFunc func([]byte) (int, error)
+
+func (fn readerFunc) Read(b []byte) (int, error) { return fn(b) }
+
 // testResults finds the JUnit reports in a packed artifact; nil if there are
-// none.
-func testResults(file string) (*results, error) {
+// none. What is beyond the bounds is left out.
+func testResults(ctx context.Context, file string, most bounds) (*results, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -98,52 +118,80 @@ func testResults(file string) (*results, error) {
 		return nil, err
 	}
 	defer z.Close()
-	t := tar.NewReader(z)
+	unpacked := &io.LimitedReader{N: most.unpacked, R: readerFunc(func(b []byte) (int, error) {
+		if err := ctx.Err(); err != nil { // nobody waits for it any more
+			return 0, err
+		}
+		return z.Read(b)
+	})}
+	r := &results{}
 	h := sha256.New()
-	var r *results
-	for n := 0; n < maxReports; {
-		header, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !strings.HasSuffix(header.Name, ".xml") || header.Size > maxReport {
-			continue
-		}
-		n++
-		b, err := io.ReadAll(io.LimitReader(t, maxReport))
-		if err != nil {
-			return nil, err
-		}
-		if found := suites(b); len(found) > 0 {
-			if r == nil {
-				r = &results{}
-			}
-			r.suites = append(r.suites, found...)
-		}
+	if err = r.read(tar.NewReader(unpacked), h, most); unpacked.N <= 0 {
+		r.leftOut, err = fmt.Sprintf("what is beyond the first %d bytes of the artifact", most.unpacked), nil
 	}
-	if r == nil {
-		return nil, nil
-	}
-	for _, s := range r.suites {
-		for _, c := range s.Cases {
-			outcome := "passed"
-			switch {
-			case c.Failure != nil || c.Error != nil:
-				outcome = "failed"
-				if len(r.failed) < 100 {
-					r.failed = append(r.failed, c.Class+"::"+c.Name)
-				}
-			case c.Skipped != nil:
-				outcome = "skipped"
-			}
-			fmt.Fprintf(h, "%s::%s %s\n", c.Class, c.Name, outcome)
-		}
+	if err != nil || len(r.suites) == 0 {
+		return nil, err
 	}
 	r.digest = hex.EncodeToString(h.Sum(nil))
 	return r, nil
+}
+
+// read takes over the reports of an artifact, one at a time; h gets how each
+// test ended.
+func (r *results) read(t *tar.Reader, h io.Writer, most bounds) error {
+	all := most
+	for {
+		header, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !strings.HasSuffix(header.Name, ".xml") {
+			continue
+		}
+		if header.Size > min(most.report, most.reports) {
+			r.leftOut = fmt.Sprintf("reports of more than %d bytes, or of more than %d in all", all.report, all.reports)
+			continue
+		}
+		b, err := io.ReadAll(t)
+		if err != nil {
+			return err
+		}
+		most.reports -= int64(len(b))
+		for _, s := range suites(b) {
+			if most.suites == 0 {
+				r.leftOut = fmt.Sprintf("what is beyond %d suites", all.suites)
+				return nil
+			}
+			if len(s.Cases) > most.cases {
+				r.leftOut = fmt.Sprintf("which tests there were beyond %d", all.cases)
+				s.Cases = s.Cases[:most.cases]
+			}
+			most.suites, most.cases = most.suites-1, most.cases-len(s.Cases)
+			r.add(s, h)
+		}
+	}
+}
+
+// add takes over a suite without its cases, and of them those that failed.
+func (r *results) add(s suite, h io.Writer) {
+	for _, c := range s.Cases {
+		outcome := "passed"
+		switch {
+		case c.Failure != nil || c.Error != nil:
+			outcome = "failed"
+			if len(r.failed) < maxFailed {
+				r.failed = append(r.failed, clip(c.Class+"::"+c.Name, maxCaseName))
+			}
+		case c.Skipped != nil:
+			outcome = "skipped"
+		}
+		fmt.Fprintf(h, "%s::%s %s\n", c.Class, c.Name, outcome)
+	}
+	s.Name, s.Cases = clip(s.Name, maxSuiteName), nil
+	r.suites = append(r.suites, s)
 }
 
 // suites reads a report: one suite, or several in testsuites.
@@ -167,5 +215,9 @@ func suites(b []byte) []suite {
 
 // payload is that of EventCITest.
 func (r *results) payload(j *workflow.Job) map[string]any {
-	return map[string]any{"job": j.Leg(), "name": j.Name, "digest": r.digest, "suites": r.suites, "failed": r.failed}
+	p := map[string]any{"job": j.Leg(), "name": j.Name, "digest": r.digest, "suites": r.suites, "failed": r.failed}
+	if r.leftOut != "" {
+		p["left_out"] = r.leftOut
+	}
+	return p
 }

@@ -57,6 +57,7 @@ func cicdTitle(n *graph.Node) string {
 		JobRunID   any `json:"job_run_id"`
 		RolledBack any `json:"rolled_back_to"`
 		Suites     []struct{ Tests, Failures, Errors, Skipped int }
+		LeftOut    string `json:"left_out"`
 	}
 	_ = json.Unmarshal(n.Payload, &p) // fields of another shape stay empty
 	switch n.Kind {
@@ -81,7 +82,11 @@ func cicdTitle(n *graph.Node) string {
 		for _, s := range p.Suites {
 			tests, failed, skipped = tests+s.Tests, failed+s.Failures+s.Errors, skipped+s.Skipped
 		}
-		return fmt.Sprintf("tests of %s: %d passed, %d failed, %d skipped", cmp.Or(p.Name, p.Job), tests-failed-skipped, failed, skipped)
+		line := fmt.Sprintf("tests of %s: %d passed, %d failed, %d skipped", cmp.Or(p.Name, p.Job), tests-failed-skipped, failed, skipped)
+		if p.LeftOut != "" {
+			line += "; left out: " + p.LeftOut
+		}
+		return line
 	case graph.Approval:
 		reason := ""
 		if p.Reason != "" {

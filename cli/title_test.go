@@ -29,6 +29,7 @@ func TestWorkflowTitles(t *testing.T) {
 		{graph.CIJob, "17/1/test (3.12)", `{"result": "success"}`, "workflow job test (3.12) success"},
 		{graph.CIJob, "17/1/test/2", `{"name": "test (3.13)", "result": "failure"}`, "workflow job test (3.13) failure"},
 		{graph.TestResults, "17/1/test", `{"job": "test", "suites": [{"tests": 40, "failures": 1}, {"tests": 3, "skipped": 2}]}`, "tests of test: 40 passed, 1 failed, 2 skipped"},
+		{graph.TestResults, "17/1/test", `{"job": "test", "suites": [{"tests": 1}], "left_out": "what is beyond 1 suites"}`, "tests of test: 1 passed, 0 failed, 0 skipped; left out: what is beyond 1 suites"},
 		{graph.Approval, "17/1/prod", `{"environment": "prod", "decision": "approved", "reason": "smoke is green"}`, "approved for prod by me: smoke is green"},
 		{graph.InfraApply, "infra@3", `{"workspace": "infra", "serial": 3}`, "terraform apply of infra serial 3 by me"},
 		{graph.Verification, "d/4", `{"environment": "prod", "result": "failed", "rolled_back_to": 3}`, "verification in prod: failed, rolled back to version 3"},

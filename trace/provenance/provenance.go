@@ -168,7 +168,7 @@ func (s *Statement) add(n *graph.Node) {
 		}
 		run.Byproducts = append(run.Byproducts, described(n, all, "repo", "workflow", "path", "event", "ref", "sha"))
 	case graph.CIJob, graph.TestResults, graph.Approval, graph.Verification, graph.JobRun, graph.TaskRun, graph.MLflowRun:
-		run.Byproducts = append(run.Byproducts, described(n, all, "job", "result", "steps", "suites", "failed", "environment", "decision", "reason", "job_name", "task_key", "result_state"))
+		run.Byproducts = append(run.Byproducts, described(n, all, "job", "result", "steps", "suites", "failed", "left_out", "environment", "decision", "reason", "job_name", "task_key", "result_state"))
 	}
 }
 
