@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/wherry-ml/wherry"
@@ -314,14 +315,22 @@ func (s *Service) runEnded(tx *store.Tx, r *cicd.Record) error {
 const maxChain = 3
 
 // settle starts the workflows that wait for this one, in the transaction that
-// notes it.
+// notes it. Of a run that ended before its jobs did it ends those.
 func (s *Service) settle(ctx context.Context, r *cicd.Record) error {
+	if slices.ContainsFunc(r.Jobs, func(j *workflow.Job) bool { return j.State != workflow.Completed }) {
+		if err := s.stop(ctx, r); err != nil {
+			return err
+		}
+	}
 	o, files, list, err := s.following(ctx, r)
 	if err != nil {
 		return err
 	}
 	return s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error {
 		r.Settled = true
+		if err := s.abandon(tx, r); err != nil {
+			return err
+		}
 		if err := cicd.Save(tx, r); err != nil || len(list) == 0 {
 			return err
 		}

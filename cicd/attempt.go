@@ -2,6 +2,7 @@ package cicd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -88,31 +89,74 @@ func (s *Service) leave(ctx context.Context, t git.Trigger, why error) error {
 	})
 }
 
-// giveUp ends a run that can not go on, and what of it runs.
+// giveUp ends a run that can not go on. What of it runs is cancelled first: a
+// server that dies in between leaves a run that the next one gives up.
 func (s *Service) giveUp(ctx context.Context, r *cicd.Record, why error) error {
 	repo, err := s.cfg.Git.RepoByID(ctx, r.RepoID)
 	if err != nil {
 		return err
 	}
-	r, err = s.cfg.Store.Change(ctx, r.WorkspaceID, r.ID, func(tx *store.Tx, r *cicd.Record) error {
+	if err := s.stop(ctx, r); err != nil {
+		return err
+	}
+	_, err = s.cfg.Store.Change(ctx, r.WorkspaceID, r.ID, func(tx *store.Tx, r *cicd.Record) error {
+		if err := s.abandon(tx, r); err != nil {
+			return err
+		}
 		if r.State == workflow.Completed { // what follows it can not be started
 			r.Settled = true
 			return nil
 		}
-		r.State, r.Conclusion, r.Message, r.EndedAt = workflow.Completed, workflow.StartupFailure, "it can not go on: "+why.Error(), time.Now().UnixMilli()
+		r.State, r.Conclusion, r.Message, r.EndedAt = workflow.Completed, workflow.Failure, "it can not go on: "+why.Error(), time.Now().UnixMilli()
+		if len(r.Jobs) == 0 { // nothing of it has begun
+			r.Conclusion = workflow.StartupFailure
+		}
 		if err := s.runEnded(tx, r); err != nil {
 			return err
 		}
 		return s.tell(tx, repo, r, "")
 	})
+	return err
+}
+
+// stop cancels what runs of a run, as it is stored: the run at hand may be one
+// whose change came to nothing.
+func (s *Service) stop(ctx context.Context, r *cicd.Record) error {
+	stored, err := s.cfg.Store.Run(ctx, r.WorkspaceID, r.ID)
 	if err != nil {
 		return err
 	}
-	for _, j := range r.Jobs {
+	err = s.cfg.Store.DB().Read(ctx, func(tx *store.Tx) (err error) {
+		for _, j := range stored.Jobs {
+			err = errors.Join(err, resume(tx, j))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, j := range stored.Jobs {
 		if j.State != workflow.Running || j.JobRun == 0 {
 			continue
 		}
 		if err := s.cfg.Jobs.Cancel(ctx, r.WorkspaceID, j.JobRun); err != nil && wherry.CodeOf(err) != wherry.CodeInvalidState {
+			return err
+		}
+	}
+	return nil
+}
+
+// abandon notes that the jobs of a run that have not ended are cancelled.
+func (s *Service) abandon(tx *store.Tx, r *cicd.Record) error {
+	for _, j := range r.Jobs {
+		if j.State == workflow.Completed {
+			continue
+		}
+		if err := resume(tx, j); err != nil {
+			return err
+		}
+		end(j, workflow.Cancelled, "", time.Now().UnixMilli())
+		if err := s.jobEnded(tx, r, j, ""); err != nil {
 			return err
 		}
 	}
