@@ -64,8 +64,14 @@ func TestPush(t *testing.T) {
 	if n := s.count(`SELECT count(*) FROM notification WHERE dedup_key LIKE $1`, fmt.Sprintf("ci/%d/%%", good.ID)); n != 0 {
 		t.Errorf("%d messages of a run that went well", n)
 	}
-	s.push(dir, "infra/main.tf", "x")
+	sha = s.push(dir, "infra/main.tf", "x")
+	s.until("the run by its path", func() bool {
+		return s.count(`SELECT count(*) FROM ci_run WHERE sha = $1 AND path LIKE '%paths.yml'`, sha) == 1
+	})
 	s.ended(s.begun("app", "paths", "push").ID, workflow.Success)
+	if n := s.count(`SELECT count(*) FROM ci_run WHERE doc LIKE '%"paths":%'`); n != 0 {
+		t.Errorf("%d runs keep what changed", n)
+	}
 }
 
 // TestRerun: the jobs that went well stay as they are when the failed ones run

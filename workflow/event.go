@@ -21,8 +21,9 @@ type Event struct {
 	BaseRef string `json:"base_ref,omitempty"`
 	HeadRef string `json:"head_ref,omitempty"`
 	// Paths are the files that changed; nil if that is not known, and then path
-	// filters let the event through, as they do for a new branch.
-	Paths []string `json:"paths,omitempty"`
+	// filters let the event through, as they do for a new branch. They decide
+	// before a run is there, and may be many: a run does not keep them.
+	Paths []string `json:"-"`
 	// Inputs of workflow_dispatch.
 	Inputs map[string]string `json:"inputs,omitempty"`
 	// Workflow is the name of the workflow whose run ended, for workflow_run,
