@@ -75,6 +75,10 @@ const (
 	CIRunEnv    = "WHERRY_CI_RUN"
 )
 
+// WorkspaceHeader names a workspace by its host name in a call to the server's own
+// address, as calling that host does. Wherry's commands set it.
+const WorkspaceHeader = "X-Wherry-Workspace"
+
 type identityKey struct{}
 
 // WithIdentity returns a context that carries id.

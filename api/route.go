@@ -151,7 +151,8 @@ type endpoint struct {
 	mux  *Mux
 }
 
-// workspace is the one that the request's host name leads to.
+// workspace is the one that the request's host name leads to, or at the
+// installation's own address the header.
 func (m *Mux) workspace(r *http.Request) (int64, error) {
 	if m.Workspace == nil {
 		return wherry.DefaultWorkspace, nil
@@ -160,7 +161,11 @@ func (m *Mux) workspace(r *http.Request) (int64, error) {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	return m.Workspace(r.Context(), host)
+	at, err := m.Workspace(r.Context(), host)
+	if name := r.Header.Get(wherry.WorkspaceHeader); name != "" && err == nil && at == wherry.DefaultWorkspace {
+		return m.Workspace(r.Context(), name)
+	}
+	return at, err
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -28,6 +28,15 @@ func WorkspaceHost(id int64) string {
 	return fmt.Sprintf("adb-%d.%d%s", id, id%20, workspaceDomain)
 }
 
+// ElsewhereHost is the host name of a workspace, "" for the first, which is at the
+// installation's own address.
+func ElsewhereHost(id int64) string {
+	if id == wherry.DefaultWorkspace {
+		return ""
+	}
+	return WorkspaceHost(id)
+}
+
 // CreateWorkspace adds a workspace under a number of sixteen digits.
 func CreateWorkspace(tx *store.Tx) (id int64, err error) {
 	n, err := rand.Int(rand.Reader, big.NewInt(8e15)) // what JavaScript can hold

@@ -32,6 +32,10 @@ type bundleFlags struct {
 	namespace                  string
 	pullRequest                int
 	selected                   []string
+	// workspace is the one that was named; deploys says that the command makes
+	// what is not there, where others work on what is.
+	workspace string
+	deploys   bool
 }
 
 func (f *bundleFlags) add(c *cobra.Command) {
@@ -53,9 +57,11 @@ func (f *bundleFlags) addServer(c *cobra.Command) {
 		return
 	}
 	c.Flags().StringVar(&f.state, "state", "", "state directory of the server (default: wherry below XDG_STATE_HOME); one is started if none runs")
+	workspaceFlag(c, &f.workspace, "where the target is deployed")
 }
 
 func (f *bundleFlags) addDeploy(c *cobra.Command) {
+	f.deploys = true
 	c.Flags().BoolVar(&f.force, "force", false, "deploy from another Git branch than the target names")
 	c.Flags().BoolVar(&f.forceLock, "force-lock", false, "take the lock of a deployer that went away")
 	c.Flags().BoolVar(&f.approve, "auto-approve", false, "delete and make anew what may hold data without asking")
@@ -122,13 +128,16 @@ func (f *bundleFlags) connect(ctx context.Context, errOut io.Writer) (*client.Cl
 		return nil, nil, err
 	}
 	if host.UserName != b.User { // its paths and names carry the user's
-		b, err = f.load(ctx, errOut, host.UserName)
-		return c, b, err
+		if b, err = f.load(ctx, errOut, host.UserName); err != nil {
+			return c, b, err
+		}
+	} else {
+		for _, p := range b.Problems.List() { // warnings
+			fmt.Fprint(errOut, b.Problems.Format(p))
+		}
 	}
-	for _, p := range b.Problems.List() { // warnings
-		fmt.Fprint(errOut, b.Problems.Format(p))
-	}
-	return c, b, nil
+	c, err = f.place(ctx, c, b)
+	return c, b, err
 }
 
 // user is who is signed in where the session goes, "" if nothing says where: a

@@ -245,6 +245,10 @@ func (f *bundleFlags) destroy(c *cobra.Command, cl *client.Client, b *bundle.Bun
 	for _, change := range report.Resources {
 		deploy.PrintChange(c.OutOrStdout(), change)
 	}
-	fmt.Fprintf(c.OutOrStdout(), "destroyed %s\n", b.Workspace.Root)
+	where := ""
+	if cl.Workspace != "" {
+		where = " in " + workspaceName(cl.Workspace)
+	}
+	fmt.Fprintf(c.OutOrStdout(), "destroyed %s%s\n", b.Workspace.Root, where)
 	return nil
 }

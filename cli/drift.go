@@ -90,6 +90,9 @@ func printDrift(out io.Writer, r *deployments.DriftReport) {
 		if d.Commit != "" {
 			line += fmt.Sprintf(", commit %.12s", d.Commit)
 		}
+		if d.Workspace != "" {
+			line += ", in the workspace " + d.Workspace
+		}
 		fmt.Fprintf(out, "%s: %s, %s\n", line, d.Sync, d.Health)
 		if d.Trouble != "" {
 			fmt.Fprintf(out, "  %s\n", d.Trouble)

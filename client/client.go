@@ -21,9 +21,12 @@ import (
 // Client calls one server as one principal. It may be used by several
 // goroutines.
 type Client struct {
-	URL   string // scheme://host:port
-	token func(context.Context) (string, error)
-	http  *http.Client
+	URL string // scheme://host:port
+	// Workspace is the host name of the server's workspace that is called, "" for
+	// the first.
+	Workspace string
+	token     func(context.Context) (string, error)
+	http      *http.Client
 	// Trace is told of each call that was answered; nil for silence.
 	Trace func(method, path, status string, took time.Duration)
 }
@@ -40,6 +43,14 @@ func New(url, token string) *Client {
 // wherry. token gives the token that is valid now.
 func Remote(url string, token func(context.Context) (string, error)) *Client {
 	return &Client{URL: strings.TrimSuffix(url, "/"), token: token, http: &http.Client{Transport: transport()}}
+}
+
+// In returns a client of another workspace of the same server, by its host name;
+// "" is the first.
+func (c *Client) In(host string) *Client {
+	in := *c
+	in.Workspace = host
+	return &in
 }
 
 func transport() *http.Transport {
@@ -178,6 +189,9 @@ func (c *Client) Send(ctx context.Context, method, path string, body io.Reader, 
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("User-Agent", "wherry")
+	if c.Workspace != "" {
+		r.Header.Set(wherry.WorkspaceHeader, c.Workspace)
+	}
 	if run := os.Getenv(wherry.CIRunEnv); run != "" { // so that a deployment names the workflow that made it
 		r.Header.Set(wherry.CIRunHeader, run)
 	}

@@ -4,11 +4,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/wherry-ml/wherry"
 	azureapi "github.com/wherry-ml/wherry/api/azure"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store"
@@ -42,6 +44,7 @@ func TestWorkspaces(t *testing.T) {
 	blue, blueID := s.workspace(admin, "blue")
 	green, greenID := s.workspace(admin, "green")
 	token := s.token(s.admin, auth.AudienceWorkspace)
+	elsewhere := []string{str(s.want(http.StatusOK, token, "POST", green+"/api/2.0/token/create", `{"comment":"x"}`), "token_value"), s.token(s.principal("nobody", false), auth.AudienceWorkspace)}
 	if again, id := s.again(admin, "blue"); again != blue || id != blueID {
 		t.Errorf("after a second PUT the workspace is %s, %s", again, id)
 	}
@@ -78,6 +81,7 @@ func TestWorkspaces(t *testing.T) {
 	if status, out, _ := s.call(own, "GET", green+"/api/2.0/preview/scim/v2/Me", ""); status != http.StatusUnauthorized {
 		t.Errorf("a token of another workspace: %d %v", status, out)
 	}
+	namedByHeader(t, s.URL, blue, map[string]int{token: http.StatusOK, own: http.StatusOK, elsewhere[0]: http.StatusUnauthorized, elsewhere[1]: http.StatusForbidden})
 	// Boxes are told the names: a hosts file has no wildcards.
 	db, err := store.Open(t.Context(), "sqlite://"+s.State.Path("wherry.db"))
 	if err != nil {
@@ -107,6 +111,29 @@ func TestWorkspaces(t *testing.T) {
 	s.want(http.StatusNotFound, token, "GET", blue+"/api/2.2/jobs/list", "")
 	s.want(http.StatusUnauthorized, own, "GET", s.URL+"/api/2.0/preview/scim/v2/Me", "")
 	s.want(http.StatusOK, token, "GET", green+"/api/2.2/jobs/list", "")
+}
+
+// namedByHeader: at the installation's own address the header leads to a workspace,
+// whom its host name lets in.
+func namedByHeader(t *testing.T, own, host string, want map[string]int) {
+	t.Helper()
+	for token, status := range want {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", own+"/api/2.2/jobs/list", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set(wherry.WorkspaceHeader, strings.TrimPrefix(host, "https://"))
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != status || strings.Contains(string(b), "nightly") != (status == http.StatusOK) {
+			t.Errorf("%d, want %d: %s, %v", resp.StatusCode, status, b, err)
+		}
+	}
 }
 
 // again changes a workspace's tags.

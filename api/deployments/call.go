@@ -26,7 +26,7 @@ type caller struct {
 
 func (s *Service) caller(r *http.Request) *caller {
 	c := &caller{Identity: wherry.IdentityFrom(r.Context()), handler: s.handler, header: http.Header{}, host: r.Host}
-	for _, name := range []string{"Authorization", "Cookie", "X-Databricks-Workspace-Id"} {
+	for _, name := range []string{"Authorization", "Cookie", "X-Databricks-Workspace-Id", wherry.WorkspaceHeader} {
 		if v := r.Header.Get(name); v != "" {
 			c.header.Set(name, v)
 		}

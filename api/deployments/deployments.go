@@ -79,6 +79,7 @@ func (s *Service) Routes() []api.Route {
 		{Method: "POST", Path: own + "{id}/rollback", Permission: api.Write, Summary: "Deploy a former version again", Handler: api.As[deployment.Rollback, deployment.Report](api.Raw(s.serveRollback))},
 		{Method: "GET", Path: own + "{id}/history", Permission: api.Read, Summary: "List the versions of a deployment", Handler: api.JSON(s.history)},
 		{Method: "GET", Path: own + "summary", Permission: api.Read, Summary: "What is deployed to a root path", Handler: api.JSON(s.summary)},
+		{Method: "GET", Path: own + "places", Permission: api.Read, Summary: "Which workspaces have something at a root path", Handler: api.JSON(s.findPlaces)},
 		{Method: "GET", Path: own + "stand-ins", Permission: api.Read, Summary: "List stand-ins", Handler: api.JSON(s.standIns)},
 	}, slices.Concat(s.driftRoutes(), s.publicRoutes())...)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
+	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store/deployments"
 	"github.com/wherry-ml/wherry/store/drift"
 	"github.com/wherry-ml/wherry/store/jobs"
@@ -47,6 +48,7 @@ const (
 type Synced struct {
 	DeploymentID string   `json:"deployment_id"`
 	WorkspaceID  int64    `json:"workspace_id"`
+	Workspace    string   `json:"workspace,omitempty"` // its host name, "" for the first
 	Bundle       string   `json:"bundle"`
 	Target       string   `json:"target"`
 	RootPath     string   `json:"root_path"`
@@ -138,7 +140,7 @@ func (s *Service) synced(ctx context.Context, d deployments.Deployment, look boo
 		return nil, false, err
 	}
 	out := &Synced{
-		DeploymentID: d.ID, WorkspaceID: d.WorkspaceID, Bundle: d.Bundle, Target: d.Target, RootPath: d.RootPath, Version: last.Version, Commit: last.Git.Commit,
+		DeploymentID: d.ID, WorkspaceID: d.WorkspaceID, Workspace: auth.ElsewhereHost(d.WorkspaceID), Bundle: d.Bundle, Target: d.Target, RootPath: d.RootPath, Version: last.Version, Commit: last.Git.Commit,
 		Sync: InSync, Health: Unknown, Drift: []drift.Drift{},
 	}
 	if trouble != nil {

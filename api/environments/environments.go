@@ -64,6 +64,8 @@ type Deployed struct {
 	Verification string `json:"verification,omitempty"`
 	VerifiedBy   int64  `json:"verified_by_run,omitempty"`
 	Note         string `json:"note,omitempty"`
+	// Workspace is the host name of the workspace, "" for the first.
+	Workspace string `json:"workspace,omitempty"`
 }
 
 // String names what is deployed in a few words.
@@ -74,6 +76,9 @@ func (d Deployed) String() string {
 		if d.Dirty {
 			source += " with changes that are in no commit"
 		}
+	}
+	if d.Workspace != "" {
+		source += ", in the workspace " + d.Workspace
 	}
 	return fmt.Sprintf("%s version %d, %s", d.Bundle, d.Version, source)
 }
@@ -131,7 +136,7 @@ func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
 			return nil, err
 		}
 		shown.Deployed = append(shown.Deployed, Deployed{
-			Verification: proof.State, VerifiedBy: proof.JobRunID, Note: proof.Note,
+			Verification: proof.State, VerifiedBy: proof.JobRunID, Note: proof.Note, Workspace: auth.ElsewhereHost(l.WorkspaceID),
 			DeploymentID: l.Deployment.ID, Bundle: l.Bundle, RootPath: l.RootPath, Version: l.Current.Version, Commit: l.Current.Git.Commit,
 			Branch: l.Current.Git.Branch, Dirty: l.Current.DirtyDigest != "", By: l.Current.CreatedBy, Since: l.Current.CompletedAt,
 		})

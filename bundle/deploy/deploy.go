@@ -252,7 +252,10 @@ func (p *prepared) digest(files []bundle.File) ([]deployment.File, error) {
 // Where says where a plan goes, and what its run_as does not do.
 func Where(c *client.Client, b *bundle.Bundle) string {
 	line := fmt.Sprintf("bundle %s, target %s → %s%s", b.Name, b.Target, strings.TrimPrefix(c.URL, "http://"), b.Workspace.Root)
-	if b.Workspace.Host != "" && strings.TrimSuffix(b.Workspace.Host, "/") != c.URL {
+	if c.Workspace != "" {
+		line += " in the workspace " + c.Workspace
+	}
+	if host := strings.TrimSuffix(b.Workspace.Host, "/"); host != "" && host != c.URL && (c.Workspace == "" || host != "https://"+c.Workspace) {
 		line += fmt.Sprintf(" (not %s: every target goes to this installation)", b.Workspace.Host)
 	}
 	for _, name := range b.RunAs() {

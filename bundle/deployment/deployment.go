@@ -230,6 +230,20 @@ type Summary struct {
 	Resources    map[string]string `json:"resources"`             // id by key
 }
 
+// Places are the workspaces of a server that have something at a root path.
+type Places struct {
+	Places []Place `json:"places"`
+}
+
+// Place is a workspace that a bundle's target is, or was, deployed to.
+type Place struct {
+	// Host is the name that leads to the workspace, "" for the first: it is at the
+	// server's own address.
+	Host      string `json:"host,omitempty"`
+	Version   int64  `json:"version"` // the live one, 0 for none
+	Destroyed bool   `json:"destroyed,omitempty"`
+}
+
 // Rollback asks for a former version to be deployed again.
 type Rollback struct {
 	// Version is the version to go back to, 0 for the one before the live one.

@@ -99,6 +99,34 @@ func (s *Store) LastAtRoot(ctx context.Context, ws int64, root string) (d Deploy
 	return d, err == nil, err
 }
 
+// Places returns what was deployed last to a root path of each workspace that
+// there still is, though it may be destroyed; of one workspace unless ws is 0.
+func (s *Store) Places(ctx context.Context, ws int64, root string) (list []Deployment, err error) {
+	var all []int64
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT DISTINCT w.id FROM workspace w JOIN deployment d ON d.workspace_id = w.id
+			WHERE d.root_path = $1 AND NOT w.removed AND (w.id = $2 OR $2 = 0) ORDER BY w.id`, []any{root, ws}, func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			all = append(all, id)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range all {
+		d, ok, err := s.LastAtRoot(ctx, id, root)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			list = append(list, d)
+		}
+	}
+	return list, nil
+}
+
 func emitDestroyed(tx *store.Tx, v Version, actor string, done Done) error {
 	d, err := scanDeployment(tx.Row(`SELECT `+deploymentColumns+` FROM deployment WHERE id = $1`, v.DeploymentID).Scan)
 	if err != nil {
