@@ -56,7 +56,7 @@ func checkMirror(in *mirrorIn) error {
 	if in.Forge == "" {
 		in.Forge = map[string]string{"github.com": git.GitHub, "gitlab.com": git.GitLab, "dev.azure.com": git.AzureDevOps}[u.Hostname()]
 	}
-	if in.Forge != "" && !slices.Contains([]string{git.GitHub, git.GitLab, git.AzureDevOps}, in.Forge) {
+	if in.Forge != "" && !slices.Contains(forges, in.Forge) {
 		return wherry.NotImplemented("the forge " + in.Forge + " (github, gitlab and azure-devops are supported)")
 	}
 	if in.APIURL == "" && in.Forge != "" {

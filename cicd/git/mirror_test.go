@@ -301,6 +301,44 @@ func TestWebhooks(t *testing.T) {
 	}
 }
 
+// asked is a body that knows whether the server asked for it.
+type asked struct {
+	io.Reader
+	read bool
+}
+
+func (a *asked) Read(p []byte) (int, error) {
+	a.read = true
+	return a.Reader.Read(p)
+}
+
+// TestHookWithoutSecret: the body of a webhook is not asked for where no secret
+// is set for it.
+func TestHookWithoutSecret(t *testing.T) {
+	s := newSite(t, nil)
+	s.run(s.work("app"), "push", "-q", "origin", "main")
+	s.call("PUT", "/api/wherry/repos/app/hooks/github", map[string]any{}, nil)
+	patient := &http.Transport{ExpectContinueTimeout: time.Minute}
+	defer patient.CloseIdleConnections()
+	for path, want := range map[string]bool{"none/github": false, "app/gitlab": false, "app/other": false, "app/github": true} {
+		body := &asked{Reader: strings.NewReader("{}")}
+		r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/api/wherry/hooks/"+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ContentLength = 2
+		r.Header.Set("Expect", "100-continue")
+		resp, err := patient.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized || body.read != want {
+			t.Errorf("%s: %s, and the body was asked for: %v", path, resp.Status, body.read)
+		}
+	}
+}
+
 // TestOtherForges: GitLab's token and Azure DevOps' basic authentication, and
 // what each says of pull requests.
 func TestOtherForges(t *testing.T) {

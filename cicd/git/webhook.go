@@ -23,6 +23,9 @@ import (
 // maxHook is how large a webhook's body may be, GitHub's own limit.
 const maxHook = 25 << 20
 
+// forges are those whose webhooks are understood.
+var forges = []string{git.GitHub, git.GitLab, git.AzureDevOps}
+
 // news is what a webhook says, as far as it means something here.
 type news struct {
 	Push   bool             `json:"push,omitempty"`
@@ -50,7 +53,7 @@ func (s *Service) setHook(ctx context.Context, in *hookIn) (*hookOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Contains([]string{git.GitHub, git.GitLab, git.AzureDevOps}, in.Forge) {
+	if !slices.Contains(forges, in.Forge) {
 		return nil, wherry.NotImplemented("webhooks of " + in.Forge + " (github, gitlab and azure-devops are supported)")
 	}
 	if in.Secret == "" {
@@ -69,12 +72,12 @@ func (s *Service) setHook(ctx context.Context, in *hookIn) (*hookOut, error) {
 var errWrongSecret = wherry.Errorf(wherry.CodeUnauthenticated, "the signature is wrong: enter the secret of `wherry repo hook` at the forge")
 
 // receiveHook takes a webhook. What it asks for is done once it is stored: forges
-// wait for an answer ten seconds or less.
+// wait for an answer ten seconds or less. Anyone may send one, so its body is read
+// only where a secret is set for it.
 func (s *Service) receiveHook(w http.ResponseWriter, r *http.Request) error {
 	forge := r.PathValue("forge")
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHook))
-	if err != nil {
-		return wherry.Errorf(wherry.CodeInvalidParameter, "the webhook's body cannot be read, or has more than %d bytes", maxHook)
+	if !slices.Contains(forges, forge) {
+		return errWrongSecret
 	}
 	repo, err := s.store.Repo(r.Context(), r.PathValue("repo"))
 	if wherry.CodeOf(err) == wherry.CodeDoesNotExist {
@@ -83,8 +86,23 @@ func (s *Service) receiveHook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	sealed, err := s.store.Hook(r.Context(), repo.ID, forge)
+	if err != nil {
+		return err
+	}
+	if sealed == nil {
+		return s.refuseHook(r, repo, forge, "", errors.New("no secret is set for it"))
+	}
+	secret, err := s.cfg.Key.Open(hookHolder, strings.ToLower(repo.Name)+"/"+forge, sealed)
+	if err != nil {
+		return s.refuseHook(r, repo, forge, "", err)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHook))
+	if err != nil {
+		return wherry.Errorf(wherry.CodeInvalidParameter, "the webhook's body cannot be read, or has more than %d bytes", maxHook)
+	}
 	delivery := deliveryOf(forge, r, body)
-	if err := s.proven(r, repo, forge, body); err != nil {
+	if err := proven(r, forge, secret, body); err != nil {
 		return s.refuseHook(r, repo, forge, delivery, err)
 	}
 	n, ignored, err := read(forge, r, body)
@@ -111,18 +129,7 @@ func (s *Service) receiveHook(w http.ResponseWriter, r *http.Request) error {
 
 // proven says why a webhook's sender has not proven who they are, nil if they
 // have. All comparisons take the same time for any wrong value.
-func (s *Service) proven(r *http.Request, repo git.Repo, forge string, body []byte) error {
-	sealed, err := s.store.Hook(r.Context(), repo.ID, forge)
-	if err != nil {
-		return err
-	}
-	if sealed == nil {
-		return errors.New("no secret is set for it")
-	}
-	secret, err := s.cfg.Key.Open(hookHolder, strings.ToLower(repo.Name)+"/"+forge, sealed)
-	if err != nil {
-		return err
-	}
+func proven(r *http.Request, forge string, secret, body []byte) error {
 	switch forge {
 	case git.GitHub:
 		given, ok := strings.CutPrefix(r.Header.Get("X-Hub-Signature-256"), "sha256=")
@@ -148,7 +155,6 @@ func (s *Service) proven(r *http.Request, repo git.Repo, forge string, body []by
 
 // refuseHook writes the refusal down, at most ten a minute: anyone may send.
 func (s *Service) refuseHook(r *http.Request, repo git.Repo, forge, delivery string, reason error) error {
-	slog.Warn("a webhook is refused", "repo", repo.Name, "forge", forge, "reason", reason, "from", r.RemoteAddr)
 	s.mu.Lock()
 	if now := time.Now(); now.Sub(s.refusedSince) > time.Minute {
 		s.refusedSince, s.refused = now, 0
@@ -157,6 +163,7 @@ func (s *Service) refuseHook(r *http.Request, repo git.Repo, forge, delivery str
 	tell := s.refused <= 10
 	s.mu.Unlock()
 	if tell {
+		slog.Warn("a webhook is refused", "repo", repo.Name, "forge", forge, "reason", reason, "from", r.RemoteAddr)
 		if err := s.store.RefuseHook(r.Context(), repo, forge, reason.Error(), cut(delivery, 100), r.RemoteAddr); err != nil {
 			return err
 		}
