@@ -50,7 +50,7 @@ func personOf(p wherry.Principal) person {
 	return person{name, email}
 }
 
-// server is who makes the test merges of pull requests.
+// ourselves is who makes the test merges of pull requests.
 var ourselves = person{"wherry", "wherry@wherry.invalid"}
 
 // commitTree makes a commit of a tree.

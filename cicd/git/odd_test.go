@@ -2,6 +2,7 @@ package git_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,7 +67,7 @@ func TestOddNames(t *testing.T) {
 }
 
 // TestOddMirror: the odd refs of a mirror's original are left out, and the others
-// are followed.
+// are followed; a long title of a pull request is cut between two characters.
 func TestOddMirror(t *testing.T) {
 	database := storetest.Postgres(t)
 	s := newSite(t, func(cfg *server.Config) { cfg.Database = database })
@@ -79,5 +80,18 @@ func TestOddMirror(t *testing.T) {
 	s.call("POST", "/api/wherry/repos/app/mirror/fetch", nil, nil)
 	if out := s.run(s.root, "ls-remote", s.url("app"), "main"); !strings.HasPrefix(out, second) {
 		t.Errorf("the mirror has %s", out)
+	}
+	var hook struct{ Secret string }
+	s.call("PUT", "/api/wherry/repos/app/hooks/github", map[string]any{}, &hook)
+	body := fmt.Sprintf(`{"action":"opened","sender":{"login":"eve"},"repository":{"full_name":"team/app"},"pull_request":{"number":7,"title":"x%s","user":{"login":"eve"},
+		"base":{"ref":"main","repo":{"full_name":"team/app"}},"head":{"ref":"topic","sha":%q,"repo":{"full_name":"team/app"}}}}`, strings.Repeat("ä", 600), second)
+	f.run(f.dir, "update-ref", "refs/pull/7/head", second)
+	if status, answer := s.hook("github", body, map[string]string{"X-Hub-Signature-256": signed(hook.Secret, body), "X-GitHub-Event": "pull_request"}); status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, answer)
+	}
+	var p struct{ Title string }
+	s.until(func() bool { return s.ask("GET", "/api/wherry/repos/app/pulls/7", nil, &p) == nil })
+	if p.Title != "x"+strings.Repeat("ä", 499) {
+		t.Errorf("its title has %d bytes and ends with %q", len(p.Title), p.Title[max(0, len(p.Title)-10):])
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
@@ -171,7 +172,18 @@ func (s *Service) refuseHook(r *http.Request, repo git.Repo, forge, delivery str
 	return errWrongSecret
 }
 
-func cut(text string, n int) string { return text[:min(n, len(text))] }
+// cut cuts a text to n bytes, between two characters; what is no text becomes it.
+// It adds nothing: an id stays one.
+func cut(text string, n int) string {
+	text = asText(text)
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
 
 // deliveryOf is the forge's name of a delivery, the same when it is sent again;
 // the body's digest for one without a name.
