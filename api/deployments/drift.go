@@ -72,9 +72,11 @@ func (s *Service) Compare(ctx context.Context) (later bool, troubles map[string]
 			later = true
 			continue
 		}
-		if err := s.compare(ctx, p, check); err != nil {
+		wait, err := s.compare(ctx, p, check)
+		if err != nil {
 			troubles[id] = err
 		}
+		later = later || wait
 	}
 	return later, troubles, ctx.Err()
 }
@@ -126,15 +128,29 @@ func (s *Service) place(ctx context.Context, id string) (p *place, end func(), e
 const healer = "wherry"
 
 // compare looks at one resource, stores what differs, and heals it where the
-// environment says so.
-func (s *Service) compare(ctx context.Context, p *place, check drift.Check) error {
+// environment says so. Where a deploy began since p was read, nothing is healed
+// and the check waits.
+func (s *Service) compare(ctx context.Context, p *place, check drift.Check) (later bool, err error) {
 	row, ok := p.rows[check.Resource]
 	if !ok || p.DestroyedAt > 0 {
-		return s.drifts.Done(ctx, check.ID)
+		return false, s.drifts.Done(ctx, check.ID)
 	}
 	d, ignored, err := s.driftOf(ctx, p, row)
 	if err != nil {
-		return err
+		return false, err
+	}
+	heal := d.Kind != "" && p.env.SelfHeal
+	if heal { // a deploy that begins meanwhile would have old settings written over its own
+		if err := s.step("heals " + row.Key); err != nil {
+			return false, err
+		}
+		if !s.claim(p.ID) {
+			return true, nil
+		}
+		defer s.release(p.ID)
+		if same, err := s.unmoved(ctx, p); err != nil || !same {
+			return true, err
+		}
 	}
 	d.Actor, d.RunID = check.Actor, check.RunID
 	way := check.Way
@@ -145,14 +161,24 @@ func (s *Service) compare(ctx context.Context, p *place, check drift.Check) erro
 		way = drift.WayUndone
 	}
 	found, err := s.drifts.Compared(ctx, check.ID, d, way, check.Actor)
-	if err != nil || found.ID == 0 || !p.env.SelfHeal {
-		return err
+	if err != nil || found.ID == 0 || !heal {
+		return false, err
 	}
 	if err := s.restore(ctx, p, row, found, drift.WayHealed, healer); err != nil {
 		slog.Warn("drift: self-heal failed", "deployment", p.ID, "resource", row.Key, "err", err)
-		return s.drifts.Mark(ctx, p.WorkspaceID, int64(found.ID), drift.Open, "self-heal failed: "+err.Error(), healer)
+		return false, s.drifts.Mark(ctx, p.WorkspaceID, int64(found.ID), drift.Open, "self-heal failed: "+err.Error(), healer)
 	}
-	return nil
+	return false, nil
+}
+
+// unmoved tells whether no deploy began, nor ended, since p was read.
+func (s *Service) unmoved(ctx context.Context, p *place) (bool, error) {
+	now, err := s.store.ByID(ctx, p.ID)
+	if err != nil || now.LastVersion != p.LastVersion {
+		return false, err
+	}
+	busy, err := s.store.InProgress(ctx, p.ID)
+	return !busy, err
 }
 
 // driftOf compares a resource; Kind is "" if nothing differs but what the

@@ -178,7 +178,7 @@ func (s *Service) lookAt(ctx context.Context, id string) error {
 		if p.busy {
 			break
 		}
-		if err := s.compare(ctx, p, drift.Check{DeploymentID: id, Resource: key}); err != nil {
+		if _, err := s.compare(ctx, p, drift.Check{DeploymentID: id, Resource: key}); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api/deployments"
 	"github.com/wherry-ml/wherry/bundle"
+	"github.com/wherry-ml/wherry/store/environments"
 )
 
 // Reverting the deletion of a job or a schema leaves one job and no schema
@@ -90,5 +91,58 @@ func TestRevertOutlivesItsClient(t *testing.T) {
 	}
 	if got := s.drift(); got.Sync != deployments.InSync {
 		t.Errorf("after the revert: %s", describe(got.Drift))
+	}
+}
+
+// Self-heal keeps away from a deployment that a deploy began on after it was
+// looked at: what the deploy writes is not written over, and the check waits.
+func TestSelfHealBesideADeploy(t *testing.T) {
+	s, ctx, dir := newSite(t), context.Background(), t.TempDir()
+	id := s.deployed(dir)
+	_, err := environments.New(s.db).Put(ctx, wherry.Environment{Name: "live", SelfHeal: true}, "ada")
+	check(t, err)
+	job := func(runs int) {
+		check(t, s.workspace().Jobs.Update(ctx, sdkjobs.UpdateJob{JobId: id, NewSettings: &sdkjobs.JobSettings{MaxConcurrentRuns: runs}}))
+	}
+	write(t, dir, map[string]string{"databricks.yml": strings.Replace(watchedBundle, "max_concurrent_runs: 2", "max_concurrent_runs: 4", 1)})
+	for name, amid := range map[string]bool{"a deploy goes on": true, "a deploy has ended": false} {
+		job(9)
+		entered, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		s.service.OnStep(func(step string) error {
+			if step == "heals jobs.one" {
+				s.service.OnStep(func(step string) error {
+					if step == "jobs.one" && amid {
+						close(entered)
+						<-goOn
+					}
+					return nil
+				})
+				go func() { _, err := s.deploy(dir); ended <- err }()
+				if amid {
+					<-entered
+				} else {
+					check(t, <-ended)
+				}
+			}
+			return nil
+		})
+		later, troubles, err := s.service.Compare(ctx)
+		if !later || err != nil || len(troubles) > 0 {
+			t.Errorf("%s: later %v, %v, %v", name, later, troubles, err)
+		}
+		if got := s.job(id).Settings.MaxConcurrentRuns; got != 4 {
+			t.Errorf("%s: healed to %d", name, got)
+		}
+		if amid {
+			close(goOn)
+			check(t, <-ended)
+		}
+		s.service.OnStep(func(string) error { return nil })
+		if later, _, err = s.service.Compare(ctx); later || err != nil {
+			t.Errorf("%s: at last %v, %v", name, later, err)
+		}
+		if got := s.job(id).Settings.MaxConcurrentRuns; got != 4 {
+			t.Errorf("%s: at last %d", name, got)
+		}
 	}
 }
