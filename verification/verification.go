@@ -35,11 +35,23 @@ type Config struct {
 // Loop decides about deployed versions.
 type Loop struct {
 	Config
-	passing sync.Mutex // one pass at a time
+	passing  sync.Mutex       // one pass at a time
+	failures map[string]tries // rollbacks that went wrong, by their version; of passing
 }
 
+// tries are those of a rollback that went wrong in the server, not by a rule: a
+// disk that is full, say.
+type tries struct{ first, last time.Time }
+
+// A rollback is tried again after a pause, since each try makes a version, and
+// given up once it went wrong for so long: somebody has to be told.
+const (
+	pause    = time.Minute
+	patience = 10 * time.Minute
+)
+
 // New returns the loop; Run does its work.
-func New(cfg Config) *Loop { return &Loop{Config: cfg} }
+func New(cfg Config) *Loop { return &Loop{Config: cfg, failures: map[string]tries{}} }
 
 // tick is how often it looks without being woken: for a rollback that had to
 // wait for another deploy.
@@ -137,10 +149,24 @@ func (l *Loop) rollBack(ctx context.Context, v verification.Verification) error 
 	}
 	switch {
 	case live.Version == v.Version:
+		key := fmt.Sprintf("%s/%d", v.DeploymentID, v.Version)
+		failed, again := l.failures[key]
+		if again && time.Since(failed.last) < pause {
+			return nil
+		}
 		err := l.Rollback(ctx, v.WorkspaceID, v.DeploymentID, live.CreatedBy, v.RolledBackTo)
-		if code := wherry.CodeOf(err); code == wherry.CodeConflict || code == wherry.CodeAborted {
+		code := wherry.CodeOf(err)
+		if code == wherry.CodeConflict || code == wherry.CodeAborted {
 			return nil // another deploy is going on: it decides, or the next pass does
 		}
+		if failed.last = time.Now(); !again {
+			failed.first = failed.last
+		}
+		if code == wherry.CodeInternal && (ctx.Err() != nil || failed.last.Sub(failed.first) < patience) {
+			l.failures[key] = failed
+			return fmt.Errorf("bring version %d back, which is tried again: %w", v.RolledBackTo, err)
+		}
+		delete(l.failures, key)
 		if err != nil {
 			out.Note = fmt.Sprintf("verification failed, and version %d could not be brought back: %v", v.RolledBackTo, err)
 			v.RolledBackTo = 0

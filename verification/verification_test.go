@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/store"
@@ -184,7 +186,7 @@ func TestGate(t *testing.T) {
 		}
 
 		s.deploy(0)
-		s.killed = errors.New("the files are gone")
+		s.killed = wherry.Errorf(wherry.CodeInvalidState, "the files are gone")
 		bad = s.ran("FAILED", true)
 		s.ok(s.loop.Pass(ctx))
 		v, _, err := verifications.New(db).Of(ctx, s.id, 4)
@@ -200,6 +202,46 @@ func (s *site) verified() (n int) {
 		return tx.Row(`SELECT count(*) FROM event WHERE kind = $1`, wherry.EventVerified).Scan(&n)
 	}))
 	return n
+}
+
+// A rollback that goes wrong in the server, be it that a disk is full for some
+// minutes, is tried again, not at each event, and told of where it does not help.
+func TestGateTriesAgain(t *testing.T) {
+	for name, minutes := range map[string]int{"over soon": 3, "for long": 60} {
+		synctest.Test(t, func(t *testing.T) {
+			db := storetest.SQLite(t)
+			s := newSite(t, db)
+			s.environment(wherry.Environment{VerifyJob: "smoke_test", Gate: true})
+			rollback, tried, begun := s.loop.Rollback, 0, time.Now()
+			s.loop.Rollback = func(ctx context.Context, ws int64, id, actor string, to int64) error {
+				if tried++; time.Since(begun) < time.Duration(minutes)*time.Minute {
+					return errors.New("no space left on device")
+				}
+				return rollback(ctx, ws, id, actor, to)
+			}
+			s.deploy(0)
+			s.want(1, verifications.Verified, s.ran("SUCCESS", true), 0, 1)
+			s.deploy(0)
+			bad := s.ran("FAILED", true)
+			s.want(2, verifications.RollingBack, bad, 1, 2)
+			s.want(2, verifications.RollingBack, bad, 1, 2)
+			if tried != 1 {
+				t.Errorf("%s: tried %d times at once", name, tried)
+			}
+			for range 15 * 6 {
+				time.Sleep(10 * time.Second) // of the bubble
+				s.ok(s.loop.Pass(t.Context()))
+			}
+			if minutes == 3 {
+				s.want(2, verifications.Failed, bad, 1, 3)
+			} else {
+				s.want(2, verifications.Failed, bad, 0, 2)
+			}
+			if tried > 11 {
+				t.Errorf("%s: tried %d times", name, tried)
+			}
+		})
+	}
 }
 
 // The first version has nothing to go back to: it is marked, and stays.
