@@ -154,36 +154,66 @@ func (s *Service) putArtifact(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	a := cicd.Stored{Name: r.PathValue("name")}
 	rec, j, err := s.ownRun(r.Context(), id, true)
 	if err == nil {
-		err = s.tells(r.Context(), rec, j, r.PathValue("name"))
+		err = s.tells(r.Context(), rec, j, a.Name)
 	}
 	if err != nil {
 		return err
 	}
-	expires, err := s.expires(r)
+	a.Job = j.Name
+	if a.ExpiresAt, err = s.expires(r); err != nil {
+		return err
+	}
+	before, err := s.cfg.Store.Artifacts(r.Context(), rec.ID)
 	if err != nil {
 		return err
 	}
-	size, digest, stored, err := s.receive(w, r, maxStored)
+	var left int64
+	var full error
+	err = s.cfg.Store.DB().Read(r.Context(), func(tx *store.Tx) (err error) {
+		left, full, err = s.room(tx, rec, a.Name)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer stored()
-	suites, err := testResults(r.Context(), s.file(digest), resultBounds)
+	var stored func()
+	if a.Size, a.Digest, stored, err = s.receive(w, r, left, full); err != nil {
+		return err
+	}
+	defer func() {
+		stored()
+		replaced := slices.DeleteFunc(before, func(b cicd.Stored) bool { return b.Name != a.Name })
+		s.release(context.WithoutCancel(r.Context()), append(replaced, a))
+	}()
+	return s.keep(r.Context(), rec, j, a)
+}
+
+// keep records an artifact that came in, and what it holds.
+func (s *Service) keep(ctx context.Context, r *cicd.Record, j *workflow.Job, a cicd.Stored) error {
+	suites, err := testResults(ctx, s.file(a.Digest), resultBounds)
 	if err != nil {
 		suites = nil // it holds no readable results
 	}
-	return s.cfg.Store.DB().Write(r.Context(), func(tx *store.Tx) error {
-		if err := cicd.PutArtifact(tx, rec.ID, rec.Attempt, cicd.Stored{Name: r.PathValue("name"), Job: j.Name, Size: size, Digest: digest, ExpiresAt: expires}); err != nil {
+	return s.cfg.Store.DB().Write(ctx, func(tx *store.Tx) error {
+		left, full, err := s.room(tx, r, a.Name)
+		if err != nil {
+			return err
+		}
+		if a.Size > left { // others came in meanwhile
+			return full
+		}
+		if err := cicd.PutArtifact(tx, r.ID, r.Attempt, a); err != nil {
 			return err
 		}
 		if suites != nil {
-			if err := s.emit(tx, rec, wherry.EventCITest, rec.Actor, suites.payload(j)); err != nil {
+			if err := s.emit(tx, r, wherry.EventCITest, r.Actor, suites.payload(j)); err != nil {
 				return err
 			}
 		}
-		return s.emit(tx, rec, wherry.EventCIArtifact, rec.Actor, map[string]any{"job": j.Leg(), "name": r.PathValue("name"), "sha256": digest, "size": size})
+		return s.emit(tx, r, wherry.EventCIArtifact, r.Actor, map[string]any{"job": j.Leg(), "name": a.Name, "sha256": a.Digest, "size": a.Size})
 	})
 }
 
@@ -291,7 +321,8 @@ func (s *Service) putCache(w http.ResponseWriter, r *http.Request) error {
 	if rec.Fork && !strings.HasPrefix(rec.Event.Ref, "refs/pull/") { // a workflow_run, which is on the default branch
 		return wherry.Errorf(wherry.CodePermissionDenied, "a run that a fork's pull request led to saves no caches of %s", rec.Event.Ref)
 	}
-	size, digest, stored, err := s.receive(w, r, min(maxStored, s.cfg.Retention.CacheBytes))
+	limit := min(maxStored, s.cfg.Retention.CacheBytes)
+	size, digest, stored, err := s.receive(w, r, limit, tooLarge(r.PathValue("name"), limit))
 	if err != nil {
 		return err
 	}

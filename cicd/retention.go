@@ -18,17 +18,23 @@ import (
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/state"
+	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/cicd"
 )
 
 // Retention is how long what jobs store is kept; what is zero is as on GitHub.
 type Retention struct {
-	ArtifactDays int   // the most that retention-days may ask for, and what it is without; 0 is 90
-	CacheDays    int   // since a cache was last used; 0 is 7
-	CacheBytes   int64 // of a repository; 0 is 10 GiB
+	ArtifactDays  int   // the most that retention-days may ask for, and what it is without; 0 is 90
+	ArtifactBytes int64 // of a repository; 0 is 50 GiB
+	CacheDays     int   // since a cache was last used; 0 is 7
+	CacheBytes    int64 // of a repository; 0 is 10 GiB
 }
 
 func (r Retention) orDefaults() Retention {
-	return Retention{ArtifactDays: cmp.Or(r.ArtifactDays, 90), CacheDays: cmp.Or(r.CacheDays, 7), CacheBytes: cmp.Or(r.CacheBytes, 10<<30)}
+	return Retention{
+		ArtifactDays: cmp.Or(r.ArtifactDays, 90), ArtifactBytes: cmp.Or(r.ArtifactBytes, 50<<30),
+		CacheDays: cmp.Or(r.CacheDays, 7), CacheBytes: cmp.Or(r.CacheBytes, 10<<30),
+	}
 }
 
 const day = 24 * time.Hour
@@ -57,13 +63,43 @@ func (s *Service) stored() string { return s.cfg.State.Path("ci", "stored") }
 // maxStored bounds one artifact or cache, as GitHub does.
 const maxStored = 10 << 30
 
+// tooLarge refuses what has more bytes than one artifact or cache may.
+func tooLarge(name string, limit int64) error {
+	return wherry.Errorf(wherry.CodeInvalidParameter, "%.200q has more than %d bytes, which is the most that is stored here", name, limit)
+}
+
+// room is how many bytes an artifact of a run may have, and the error of one
+// with more. A fork's pull request gets a tenth of what the repository may have,
+// and none gets the last tenth: that is for its own runs.
+func (s *Service) room(tx *store.Tx, r *cicd.Record, name string) (left int64, full, err error) {
+	pull := ""
+	if strings.HasPrefix(r.Event.Ref, "refs/pull/") {
+		pull = r.Event.Ref
+	}
+	all, own, err := cicd.ArtifactBytes(tx, r.RepoID, r.ID, pull, name)
+	if err != nil {
+		return 0, nil, err
+	}
+	most := s.cfg.Retention.ArtifactBytes
+	left = most - all
+	full = wherry.Errorf(wherry.CodeInvalidParameter, "%.200q does not fit: the artifacts of %s may have %d bytes in all, and have %d. Ask for fewer retention-days, or start the server with a larger --artifact-gb", name, r.Repo, most, all)
+	if fork := min(most/10-own, most-most/10-all); r.Fork && fork < left {
+		left = fork
+		full = wherry.Errorf(wherry.CodeInvalidParameter, "%.200q does not fit: the artifacts of a fork's pull request may have %d bytes in all, a tenth of those of %s, and have %d; the last tenth, of %d, is for its own runs", name, most/10, r.Repo, own, most)
+	}
+	if left > maxStored {
+		left, full = maxStored, tooLarge(name, maxStored)
+	}
+	return max(left, 0), full, nil
+}
+
 // upload begins the names of files that are still coming in.
 const upload = ".upload-"
 
-// receive stores a body of at most limit bytes, synced, under its digest. The
-// file stays until stored is called, after its row was written.
-func (s *Service) receive(w http.ResponseWriter, r *http.Request, limit int64) (size int64, digest string, stored func(), err error) {
-	large := wherry.Errorf(wherry.CodeInvalidParameter, "%.200q has more than %d bytes, which is the most that is stored here", r.PathValue("name"), limit)
+// receive stores a body of at most limit bytes, synced, under its digest; one
+// with more gets the error large. The file stays until stored is called, after
+// its row was written.
+func (s *Service) receive(w http.ResponseWriter, r *http.Request, limit int64, large error) (size int64, digest string, stored func(), err error) {
 	if r.ContentLength > limit {
 		return 0, "", nil, large
 	}
@@ -106,6 +142,16 @@ func (s *Service) arrives(digest string) (left func()) {
 		defer s.storing.Unlock()
 		if s.arriving[digest]--; s.arriving[digest] == 0 {
 			delete(s.arriving, digest)
+		}
+	}
+}
+
+// release deletes the bytes of those that no row holds any more, such as one
+// that was replaced: until the next pruning they would be room that nobody has.
+func (s *Service) release(ctx context.Context, list []cicd.Stored) {
+	for _, a := range list {
+		if err := s.drop(ctx, a.Digest); err != nil { // the next pruning tries again
+			slog.Error("delete the bytes of an artifact", "name", a.Name, "err", err)
 		}
 	}
 }

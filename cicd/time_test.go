@@ -68,7 +68,7 @@ func TestWaitTimer(t *testing.T) {
 // comes stores bytes as an upload does, and returns their digest.
 func comes(t *testing.T, s *Service, text string) string {
 	t.Helper()
-	_, digest, stored, err := s.receive(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/", strings.NewReader(text)), maxStored)
+	_, digest, stored, err := s.receive(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/", strings.NewReader(text)), maxStored, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,6 +203,59 @@ func TestPruneGoesOn(t *testing.T) {
 	})
 }
 
+// TestRoom: what an artifact may have is what the repository's others leave, for
+// a fork's pull request at most a tenth with its other runs, and not the last one.
+func TestRoom(t *testing.T) {
+	clocked(t, func(t *testing.T, s *Service) {
+		s.cfg.Retention.ArtifactBytes = 1000
+		record := func(fork bool, ref string) *cicd.Record {
+			return &cicd.Record{RepoID: 7, Run: &workflow.Run{Repo: "app", Path: "a.yml", Fork: fork, Event: workflow.Event{Ref: ref}}}
+		}
+		first, second := record(true, "refs/pull/1/merge"), record(true, "refs/pull/1/merge")
+		other, after, own := record(true, "refs/pull/2/merge"), record(true, "refs/heads/main"), record(false, "refs/heads/main")
+		for _, step := range []struct {
+			run  *cicd.Record
+			name string
+			size int64 // that comes in then
+			left int64
+			full string
+		}{
+			{first, "a", 60, 100, "fork's pull request may have 100 bytes in all"},
+			{second, "a", 40, 40, "fork's pull request"},
+			{second, "b", 0, 0, "fork's pull request"},
+			{second, "a", 40, 40, "fork's pull request"}, // it replaces its own
+			{other, "a", 0, 100, "fork's pull request"},
+			{own, "a", 780, 900, "the artifacts of app may have 1000 bytes in all, and have 100"},
+			{after, "a", 0, 20, "and have 0; the last tenth, of 1000, is for its own runs"},
+			{own, "b", 100, 120, "and have 880"},
+			{other, "a", 0, 0, "the last tenth"},
+			{own, "c", 0, 20, "and have 980"},
+		} {
+			err := s.cfg.Store.DB().Write(t.Context(), func(tx *store.Tx) error {
+				if step.run.ID == 0 {
+					if err := cicd.Insert(tx, step.run); err != nil {
+						return err
+					}
+				}
+				left, full, err := s.room(tx, step.run, step.name)
+				if err != nil {
+					return err
+				}
+				if left != step.left || !strings.Contains(full.Error(), step.full) {
+					t.Errorf("%s of %d: %d, %v; want %d, %s", step.name, step.run.ID, left, full, step.left, step.full)
+				}
+				if step.size == 0 {
+					return nil
+				}
+				return cicd.PutArtifact(tx, step.run.ID, 1, cicd.Stored{Name: step.name, Size: step.size})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // TestReceiveLimit: what is too large is refused, whether it says so or not, and
 // leaves nothing.
 func TestReceiveLimit(t *testing.T) {
@@ -211,7 +264,7 @@ func TestReceiveLimit(t *testing.T) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/", strings.NewReader("123456"))
 		r.ContentLength = length
 		r.SetPathValue("name", "wheels")
-		_, _, _, err := s.receive(httptest.NewRecorder(), r, 5)
+		_, _, _, err := s.receive(httptest.NewRecorder(), r, 5, tooLarge("wheels", 5))
 		if wherry.CodeOf(err) != wherry.CodeInvalidParameter || !strings.Contains(err.Error(), `"wheels" has more than 5 bytes`) {
 			t.Errorf("length %d: %v", length, err)
 		}

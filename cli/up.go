@@ -75,25 +75,27 @@ func upCommand() *cobra.Command {
 
 // boundFlags bound what repositories and their workflows store.
 type boundFlags struct {
-	maxPush, cacheGB        int64
-	artifactDays, cacheDays int
+	maxPush, artifactGB, cacheGB int64
+	artifactDays, cacheDays      int
 }
 
 func (f *boundFlags) add(c *cobra.Command) {
 	c.Flags().Int64Var(&f.maxPush, "max-push", 1024, "MiB that one push to a Git repository may have")
 	c.Flags().IntVar(&f.artifactDays, "artifact-days", 90, "days that artifacts of workflows are kept, and the most that retention-days may ask for")
+	c.Flags().Int64Var(&f.artifactGB, "artifact-gb", 50, "GiB of artifacts that a repository may have; more is refused, and pull requests of forks get a tenth each")
 	c.Flags().IntVar(&f.cacheDays, "cache-days", 7, "days that a cache of workflows is kept without being used")
 	c.Flags().Int64Var(&f.cacheGB, "cache-gb", 10, "GiB of caches that a repository may have; those used longest ago go first")
 }
 
 func (f *boundFlags) into(cfg *server.Config) error {
 	switch {
-	case f.cacheGB < 1 || f.artifactDays < 1 || f.cacheDays < 1:
-		return &ExitError{Code: 2, Message: "--artifact-days, --cache-days and --cache-gb are 1 or more"}
+	case f.artifactGB < 1 || f.cacheGB < 1 || f.artifactDays < 1 || f.cacheDays < 1:
+		return &ExitError{Code: 2, Message: "--artifact-days, --artifact-gb, --cache-days and --cache-gb are 1 or more"}
 	case f.maxPush < 1:
 		return &ExitError{Code: 2, Message: "--max-push is a number of MiB above 0"}
 	}
 	cfg.MaxPush, cfg.CIRetention.CacheBytes = f.maxPush<<20, f.cacheGB<<30
+	cfg.CIRetention.ArtifactBytes = f.artifactGB << 30
 	cfg.CIRetention.ArtifactDays, cfg.CIRetention.CacheDays = f.artifactDays, f.cacheDays
 	return nil
 }

@@ -26,6 +26,15 @@ func PutArtifact(tx *store.Tx, runID, attempt int64, a Stored) error {
 	return err
 }
 
+// ArtifactBytes is how much a repository's artifacts have in all, without the one
+// of the run with that name, and how much those of the run and of all others with
+// its pull request's ref have; ref is "" for a run of none.
+func ArtifactBytes(tx *store.Tx, repoID, runID int64, ref, name string) (all, own int64, err error) {
+	err = tx.Row(`SELECT CAST(COALESCE(sum(a.size), 0) AS BIGINT), CAST(COALESCE(sum(CASE WHEN r.id = $2 OR r.ref = $3 THEN a.size ELSE 0 END), 0) AS BIGINT)
+		FROM ci_artifact a JOIN ci_run r ON r.id = a.run_id WHERE r.repo_id = $1 AND NOT (a.run_id = $2 AND a.name = $4)`, repoID, runID, ref, name).Scan(&all, &own)
+	return all, own, err
+}
+
 // Artifacts lists those of a run.
 func (s *Store) Artifacts(ctx context.Context, runID int64) ([]Stored, error) {
 	return s.stored(ctx, `SELECT name, job, size, digest, created_at, expires_at FROM ci_artifact WHERE run_id = $1 ORDER BY created_at DESC, name`, runID)
