@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wherry-ml/wherry"
+	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store/mlflow"
 )
 
@@ -135,7 +136,7 @@ func funcs() template.FuncMap {
 	return template.FuncMap{
 		"ciState": viewCI, "artifactPath": artifactPath, "check": viewCheck, "proof": viewProof, "version": viewVersion, "decision": viewDecision,
 		"commitPath": commitPath, "environmentPath": environmentPath, "linked": func(link bool, name string) linkedName { return linkedName{link, name} }, "whoever": whoever, "diffLines": diffLines, "add": func(a, b int) int { return a + b },
-		"duration": duration, "when": when, "short": short, "ending": ending, "state": viewState, "node": viewNode, "traceLink": traceLink, "runPath": runPath, "segment": url.PathEscape,
+		"duration": duration, "when": when, "short": short, "ending": ending, "state": viewState, "node": viewNode, "traceLink": traceLink, "runPath": runPath, "segment": url.PathEscape, "elsewhere": auth.ElsewhereHost,
 		"when64": func(ms wherry.Int64) template.HTML { return when(int64(ms)) }, "number": func(f *mlflow.Float) string { return fmt.Sprintf("%.4g", float64(*f)) },
 		"elapsed":     func(start, end int64) template.HTML { return elapsed(start, end, time.Now()) },
 		"catalogPath": catalogPath, "doc": doc, "clusterState": clusterState, "bytes": bytesOf, "plain": plain,

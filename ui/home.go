@@ -13,11 +13,20 @@ import (
 	"github.com/wherry-ml/wherry/store/jobs"
 )
 
+// scope is the workspace whose jobs and runs a page shows, 0 for all of them: at
+// the installation's own address a person sees what they may of each.
+func scope(id wherry.Identity) int64 {
+	if id.WorkspaceID == wherry.DefaultWorkspace && id.RunID == 0 {
+		return 0
+	}
+	return id.Scope()
+}
+
 // filter chooses the runs that the caller may see: an admin all, others their
 // own.
 func filter(ctx context.Context) jobs.Filter {
 	id := wherry.IdentityFrom(ctx)
-	f := jobs.Filter{WorkspaceID: id.WorkspaceID}
+	f := jobs.Filter{WorkspaceID: scope(id)}
 	if !id.Admin {
 		f.Principal = id.Principal.ID
 	}
@@ -80,12 +89,12 @@ func (s *Service) nextFires(ctx context.Context, limit int) (list []nextFire, er
 	if err != nil {
 		return nil, err
 	}
-	ws := wherry.IdentityFrom(ctx).WorkspaceID
+	ws := scope(wherry.IdentityFrom(ctx))
 	for _, c := range schedules {
-		if c.WorkspaceID != ws || c.NextFire < time.Now().UnixMilli() || len(list) == limit {
+		if ws != 0 && c.WorkspaceID != ws || c.NextFire < time.Now().UnixMilli() || len(list) == limit {
 			continue
 		}
-		j, err := s.cfg.Jobs.Job(ctx, ws, c.JobID)
+		j, err := s.cfg.Jobs.Job(ctx, c.WorkspaceID, c.JobID)
 		if wherry.CodeOf(err) == wherry.CodeInvalidParameter {
 			continue // deleted in the meantime
 		}
@@ -119,7 +128,7 @@ func (s *Service) jobs(w http.ResponseWriter, r *http.Request) error {
 	offset, _ := strconv.Atoi(q.Get("offset"))
 	offset = max(0, offset)
 	v := jobsView{Name: q.Get("name")}
-	list, err := s.cfg.Jobs.Jobs(ctx, wherry.IdentityFrom(ctx).WorkspaceID, v.Name, pageSize+1, offset)
+	list, err := s.cfg.Jobs.Jobs(ctx, scope(wherry.IdentityFrom(ctx)), v.Name, pageSize+1, offset)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -43,14 +44,13 @@ func (s *Service) job(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ws := wherry.IdentityFrom(ctx).WorkspaceID
-	j, err := s.cfg.Jobs.Job(ctx, ws, id)
+	j, err := s.findJob(ctx, id)
 	if err != nil {
 		return err
 	}
 	v := jobView{Job: j, Paused: paused(&j.Settings), NotEffective: j.NotEffective()}
 	columns := min(25, max(5, maxCells/max(1, len(j.Settings.Tasks))))
-	if v.Runs, err = s.cfg.Jobs.Runs(ctx, jobs.Filter{WorkspaceID: ws, JobID: id, Limit: columns, Attempts: true}); err != nil {
+	if v.Runs, err = s.cfg.Jobs.Runs(ctx, jobs.Filter{WorkspaceID: j.WorkspaceID, JobID: id, Limit: columns, Attempts: true}); err != nil {
 		return err
 	}
 	v.Matrix = newMatrix(j, v.Runs)
@@ -70,6 +70,18 @@ func (s *Service) job(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return s.render(w, r, http.StatusOK, "job", page{Title: j.Settings.Name, Section: "jobs", Body: v})
+}
+
+// findJob returns a job that the caller may see.
+func (s *Service) findJob(ctx context.Context, id int64) (*wherry.Job, error) {
+	ws := scope(wherry.IdentityFrom(ctx))
+	if ws == 0 {
+		var err error
+		if ws, err = s.cfg.Jobs.WorkspaceOfJob(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return s.cfg.Jobs.Job(ctx, ws, id)
 }
 
 func newMatrix(j *wherry.Job, runs []*wherry.Run) matrix {
@@ -124,6 +136,10 @@ func (s *Service) runNow(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	who := wherry.IdentityFrom(r.Context())
+	j, err := s.findJob(r.Context(), id)
+	if err != nil {
+		return err
+	}
 	parameters := map[string]string{}
 	for name, values := range fields {
 		if key, ok := strings.CutPrefix(name, "parameter."); ok {
@@ -131,7 +147,7 @@ func (s *Service) runNow(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	run, err := s.cfg.Jobs.Launch(r.Context(), jobs.Launch{
-		WorkspaceID: who.WorkspaceID, JobID: id, Type: wherry.RunTypeJob, Trigger: wherry.TriggerOneTime, Creator: who.UserName, Parameters: parameters,
+		WorkspaceID: j.WorkspaceID, JobID: id, Type: wherry.RunTypeJob, Trigger: wherry.TriggerOneTime, Creator: who.UserName, Parameters: parameters,
 	})
 	if err != nil {
 		return err

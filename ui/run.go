@@ -94,7 +94,14 @@ func (c commitView) Short() string { return c.SHA[:min(10, len(c.SHA))] }
 // find returns a run that the caller may see.
 func (s *Service) find(ctx context.Context, runID int64) (*wherry.Run, *wherry.TaskRun, error) {
 	id := wherry.IdentityFrom(ctx)
-	r, t, err := s.cfg.Jobs.Run(ctx, id.WorkspaceID, runID)
+	ws := scope(id)
+	if ws == 0 {
+		var err error
+		if ws, err = s.cfg.Jobs.WorkspaceOfRun(ctx, runID); err != nil {
+			return nil, nil, err
+		}
+	}
+	r, t, err := s.cfg.Jobs.Run(ctx, ws, runID)
 	if err == nil && !id.Admin && r.RunAs.ID != id.Principal.ID {
 		return nil, nil, wherry.Errorf(wherry.CodeInvalidParameter, "Run %d does not exist.", runID)
 	}

@@ -28,7 +28,7 @@ func (s *Service) search(w http.ResponseWriter, r *http.Request) error {
 	}
 	ws := wherry.IdentityFrom(ctx).WorkspaceID
 	var err error
-	if v.Jobs, err = s.cfg.Jobs.Search(ctx, ws, v.Text, maxFound+1); err != nil {
+	if v.Jobs, err = s.cfg.Jobs.Search(ctx, scope(wherry.IdentityFrom(ctx)), v.Text, maxFound+1); err != nil {
 		return err
 	}
 	if v.Tables, err = s.cfg.Catalog.Search(ctx, v.Text, maxFound+1); err != nil {

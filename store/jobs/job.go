@@ -68,11 +68,11 @@ func (s *Store) Job(ctx context.Context, ws, id int64) (j *wherry.Job, err error
 }
 
 // Jobs lists jobs, the newest first, from the offset on; name "" is any, else
-// it is compared without regard to case.
+// it is compared without regard to case. Those of all workspaces for ws 0.
 func (s *Store) Jobs(ctx context.Context, ws int64, name string, limit, offset int) (list []*wherry.Job, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
 		return tx.Each(`SELECT `+jobColumns+` FROM job j JOIN principal p ON p.id = j.run_as
-			WHERE j.workspace_id = $1 AND ($2 = '' OR j.name_folded = $2) ORDER BY j.id DESC LIMIT $3 OFFSET $4`,
+			WHERE (j.workspace_id = $1 OR $1 = 0) AND ($2 = '' OR j.name_folded = $2) ORDER BY j.id DESC LIMIT $3 OFFSET $4`,
 			[]any{ws, strings.ToLower(name), limit, offset}, func(scan func(...any) error) error {
 				j, err := scanJob(scan)
 				list = append(list, j)
@@ -82,11 +82,12 @@ func (s *Store) Jobs(ctx context.Context, ws int64, name string, limit, offset i
 	return list, err
 }
 
-// Search finds the jobs whose name holds a text, in any case, the newest first.
+// Search finds the jobs whose name holds a text, in any case, the newest first; of
+// all workspaces for ws 0.
 func (s *Store) Search(ctx context.Context, ws int64, text string, limit int) (list []*wherry.Job, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
 		return tx.Each(`SELECT `+jobColumns+` FROM job j JOIN principal p ON p.id = j.run_as
-			WHERE j.workspace_id = $1 AND j.name_folded LIKE $2 ESCAPE '!' ORDER BY j.id DESC LIMIT $3`,
+			WHERE (j.workspace_id = $1 OR $1 = 0) AND j.name_folded LIKE $2 ESCAPE '!' ORDER BY j.id DESC LIMIT $3`,
 			[]any{ws, store.Containing(strings.ToLower(text)), limit}, func(scan func(...any) error) error {
 				j, err := scanJob(scan)
 				list = append(list, j)

@@ -21,6 +21,29 @@ func jobRunOf(tx *store.Tx, ws, id int64) (jobRunID int64, err error) {
 	return jobRunID, err
 }
 
+// WorkspaceOfRun returns the workspace of a run or task run: their ids are of the
+// whole installation.
+func (s *Store) WorkspaceOfRun(ctx context.Context, id int64) (ws int64, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Row(`SELECT workspace_id FROM job_run WHERE id = $1 UNION ALL SELECT workspace_id FROM task_run WHERE id = $1`, id).Scan(&ws)
+	})
+	if noRows(err) {
+		err = noRun(id)
+	}
+	return ws, err
+}
+
+// WorkspaceOfJob returns the workspace of a job.
+func (s *Store) WorkspaceOfJob(ctx context.Context, id int64) (ws int64, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Row(`SELECT workspace_id FROM job WHERE id = $1`, id).Scan(&ws)
+	})
+	if noRows(err) {
+		err = noJob(id)
+	}
+	return ws, err
+}
+
 // Run returns the job run that an id belongs to, and the attempt with that id,
 // nil if it is the id of the job run itself.
 func (s *Store) Run(ctx context.Context, ws, id int64) (r *wherry.Run, t *wherry.TaskRun, err error) {
@@ -40,7 +63,7 @@ func (s *Store) Run(ctx context.Context, ws, id int64) (r *wherry.Run, t *wherry
 
 // Filter chooses runs.
 type Filter struct {
-	WorkspaceID      int64
+	WorkspaceID      int64 // 0 is any
 	JobID            int64 // 0 is any
 	Active           bool
 	Completed        bool
@@ -56,13 +79,14 @@ type Filter struct {
 
 // Runs lists runs, the newest first.
 func (s *Store) Runs(ctx context.Context, f Filter) (list []*wherry.Run, err error) {
-	where, args := []string{"r.workspace_id = $1"}, []any{f.WorkspaceID}
+	where, args := []string{"true"}, []any{}
 	and := func(set bool, cond string, arg any) {
 		if set {
 			args = append(args, arg)
 			where = append(where, fmt.Sprintf(cond, len(args)))
 		}
 	}
+	and(f.WorkspaceID != 0, "r.workspace_id = $%d", f.WorkspaceID)
 	and(f.JobID != 0, "r.job_id = $%d", f.JobID)
 	and(f.Type != "", "r.run_type = $%d", f.Type)
 	and(f.From != 0, "r.start_time >= $%d", f.From)
