@@ -35,6 +35,7 @@ func (s *Service) Routes() []api.Route {
 		{Method: "GET", Path: "/api/wherry/task-values", Permission: api.Own, Summary: "Get a task value", Handler: api.JSON(s.getValue)},
 		{Method: "POST", Path: "/api/wherry/notebook-run", Permission: api.Own, Summary: "Run another notebook (dbutils.notebook.run)", Handler: api.JSON(s.notebookRun)},
 		{Method: "POST", Path: "/api/wherry/notebook-run/cancel", Permission: api.Own, Summary: "Cancel a notebook run", Handler: api.JSON(s.cancelNotebookRun)},
+		{Method: "GET", Path: "/api/wherry/jobs/workspaces", Permission: api.Read, Summary: "Which workspace a run or a job is in, or which have jobs", Handler: api.JSON(s.workspaces)},
 	}
 	for _, v := range []version{{"2.0", false}, {"2.1", false}, {"2.2", true}} {
 		routes = append(routes, s.routes(v)...)

@@ -44,6 +44,19 @@ func (s *Store) WorkspaceOfJob(ctx context.Context, id int64) (ws int64, err err
 	return ws, err
 }
 
+// Workspaces lists the workspaces that have jobs, but for those that were deleted.
+func (s *Store) Workspaces(ctx context.Context) (list []int64, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.Each(`SELECT DISTINCT w.id FROM workspace w JOIN job j ON j.workspace_id = w.id WHERE NOT w.removed ORDER BY w.id`, nil, func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			list = append(list, id)
+			return err
+		})
+	})
+	return list, err
+}
+
 // Run returns the job run that an id belongs to, and the attempt with that id,
 // nil if it is the id of the job run itself.
 func (s *Store) Run(ctx context.Context, ws, id int64) (r *wherry.Run, t *wherry.TaskRun, err error) {
