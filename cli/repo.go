@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/client"
 )
 
@@ -56,8 +58,13 @@ func repoCreateCommand(o *repoOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var r gitRepo
-			if err := server.Do(c.Context(), "POST", "/api/wherry/repos", map[string]any{"name": args[0], "default_branch": branch, "fork_of": fork}, &r); err != nil {
+			if remote != "" {
+				if err := remoteFree(c, remote, args[0]); err != nil {
+					return err
+				}
+			}
+			r, there, err := createRepo(c, server, gitRepo{Name: args[0], DefaultBranch: branch, ForkOf: fork}, remote != "")
+			if err != nil {
 				return err
 			}
 			if remote != "" {
@@ -69,6 +76,9 @@ func repoCreateCommand(o *repoOptions) *cobra.Command {
 				return printJSON(c.OutOrStdout(), r)
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%s\n", r.URL)
+			if there {
+				fmt.Fprintf(c.ErrOrStderr(), "%s was there already; it is the remote %s here now.\n", r.Name, remote)
+			}
 			if remote == "" {
 				fmt.Fprintf(c.ErrOrStderr(), "Push to it as any user, with a token as the password, or let `wherry repo create --remote origin` set that up.\n")
 			}
@@ -81,7 +91,42 @@ func repoCreateCommand(o *repoOptions) *cobra.Command {
 	return c
 }
 
-// addRemote adds a remote, and lets git ask wherry for the sign-in.
+// createRepo makes a repository. One that is there already, and is as it was
+// asked for, is as good where a remote of it is wanted.
+func createRepo(c *cobra.Command, server *client.Client, in gitRepo, remote bool) (r gitRepo, there bool, err error) {
+	err = server.Do(c.Context(), "POST", "/api/wherry/repos", map[string]any{"name": in.Name, "default_branch": in.DefaultBranch, "fork_of": in.ForkOf}, &r)
+	if !remote || wherry.CodeOf(err) != wherry.CodeAlreadyExists {
+		return r, false, err
+	}
+	var have gitRepo
+	if got := server.Do(c.Context(), "GET", "/api/wherry/repos/"+url.PathEscape(in.Name), nil, &have); got != nil {
+		return r, false, got
+	}
+	if in.ForkOf != have.ForkOf || in.DefaultBranch != "" && in.DefaultBranch != have.DefaultBranch {
+		return r, false, err
+	}
+	return have, true, nil
+}
+
+// remoteFree tells, before anything is made, whether the working directory's
+// repository can have a remote of this name for a repository.
+func remoteFree(c *cobra.Command, remote, name string) error {
+	if out, err := exec.CommandContext(c.Context(), "git", "rev-parse", "--git-dir").CombinedOutput(); errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("--remote %s: %w (nothing was made)", remote, err)
+	} else if err != nil {
+		here, _ := os.Getwd() // for the message only
+		return fmt.Errorf("--remote %s: %s is no git repository, so it can have no remote (nothing was made): go to the project's folder, or begin one here with `git init -b main`: %s", remote, here, strings.TrimSpace(string(out)))
+	}
+	out, err := exec.CommandContext(c.Context(), "git", "remote", "get-url", remote).Output()
+	address := strings.TrimSpace(string(out))
+	if err == nil && !strings.HasSuffix(address, "/git/"+name+".git") {
+		return fmt.Errorf("--remote %s: it leads to %s already (nothing was made): give another name, or take it away with `git remote remove %s`", remote, address, remote)
+	}
+	return nil
+}
+
+// addRemote adds a remote, or has it lead to this address, and lets git ask
+// wherry for the sign-in.
 func addRemote(c *cobra.Command, o *repoOptions, remote, address string) error {
 	dir, err := stateDir(o.state)
 	if err != nil {
@@ -95,9 +140,12 @@ func addRemote(c *cobra.Command, o *repoOptions, remote, address string) error {
 	if err != nil {
 		return err
 	}
-	host := u.Scheme + "://" + u.Host
+	host, verb := u.Scheme+"://"+u.Host, "add"
+	if exec.CommandContext(c.Context(), "git", "remote", "get-url", remote).Run() == nil {
+		verb = "set-url"
+	}
 	for _, args := range [][]string{
-		{"remote", "add", remote, address},
+		{"remote", verb, remote, address},
 		{"config", "credential." + host + ".helper", fmt.Sprintf("!%s repo credential --state %s", quoted(exe), quoted(string(dir)))},
 	} {
 		if out, err := exec.CommandContext(c.Context(), "git", args...).CombinedOutput(); err != nil {
