@@ -365,12 +365,39 @@ func (s *Service) setValue(ctx context.Context, in *valueIn) (*struct{}, error) 
 	if len(in.Value) > 48<<10 {
 		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "a value has at most 48 KB")
 	}
+	if in.Secret && in.Value == "" {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "the secret %s would be empty: nothing was set; give its value as an argument or on standard input, or delete it", name)
+	}
+	if in.Environment != "" {
+		if err := s.isEnvironment(ctx, in.Environment); err != nil {
+			return nil, err
+		}
+	}
 	id := wherry.IdentityFrom(ctx)
 	v := cicd.Value{WorkspaceID: id.WorkspaceID, Scope: scope, Name: name, Secret: in.Secret, Value: in.Value, UpdatedBy: id.UserName}
 	if in.Secret {
 		v.Value = string(s.cfg.Key.Seal("ci:"+scope, name, []byte(in.Value)))
 	}
 	return &struct{}{}, s.cfg.Store.SetValue(ctx, v)
+}
+
+// isEnvironment refuses the name of an environment that there is not.
+func (s *Service) isEnvironment(ctx context.Context, name string) error {
+	list, err := s.cfg.Environments.List(ctx)
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(list))
+	for i, e := range list {
+		if names[i] = e.Name; strings.EqualFold(e.Name, name) {
+			return nil
+		}
+	}
+	there := "there is none yet"
+	if len(names) > 0 {
+		there = "there are " + strings.Join(names, ", ")
+	}
+	return wherry.Errorf(wherry.CodeDoesNotExist, "there is no environment %s: %s; `wherry env set` makes one", name, there)
 }
 
 func (s *Service) deleteValue(ctx context.Context, in *valueIn) (*struct{}, error) {

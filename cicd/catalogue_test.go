@@ -71,6 +71,7 @@ func TestSignsIn(t *testing.T) {
 	s.set("repo", "app", "CLIENT", client, false)
 	s.set("repo", "app", "REGION", "of-the-repo", false)
 	s.set("repo", "app", "ONLY", "repo", false)
+	s.call("PUT", "/api/wherry/environments/prod", map[string]any{"name": "prod"}, nil)
 	s.set("environment", "prod", "REGION", "of-prod", false)
 	s.push(dir, "signs.yml", `name: signs
 on: push

@@ -60,6 +60,7 @@ func TestFork(t *testing.T) {
 	sha := s.write(base, "a.txt", "a")
 	s.git(base, "push", "-q", "origin", "HEAD:main")
 	s.call("PUT", "/api/wherry/ci/values", map[string]any{"repo": "app", "name": "KEY", "value": "of-the-repo", "secret": true}, nil)
+	s.call("PUT", "/api/wherry/environments/staging", map[string]any{"name": "staging"}, nil)
 	s.call("PUT", "/api/wherry/ci/values", map[string]any{"environment": "staging", "name": "KEY_OF_STAGING", "value": "of-staging", "secret": true}, nil)
 	s.git(s.repo("another", "app"), "fetch", "-q", "origin")
 	fork := s.repo("theirs", "app")

@@ -76,6 +76,7 @@ func TestSecretsStayHidden(t *testing.T) {
 	for name, value := range map[string]string{"KEY": "very-hidden-key", "PAIR": "first-hidden-line\nsecond-hidden-line\n"} {
 		s.call("PUT", "/api/wherry/ci/values", map[string]any{"repo": "app", "name": name, "value": value, "secret": true}, nil)
 	}
+	s.call("PUT", "/api/wherry/environments/prod", map[string]any{"name": "prod"}, nil)
 	s.call("PUT", "/api/wherry/ci/values", map[string]any{"environment": "prod", "name": "PROD", "value": "hidden-of-production", "secret": true}, nil)
 	sha := s.push(dir, "masks.yml", masks)
 	s.until("a run", func() bool { return len(s.runs("app")) == 1 })

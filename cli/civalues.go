@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -33,7 +34,18 @@ func ciValueCommand(word string, secret bool) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return server.Do(c.Context(), "PUT", "/api/wherry/ci/values", body(args[0], value), nil)
+			if err := server.Do(c.Context(), "PUT", "/api/wherry/ci/values", body(args[0], value), nil); err != nil {
+				return err
+			}
+			of := "repository " + repo
+			if environment != "" {
+				of = "environment " + environment
+			}
+			if o.output == "json" {
+				return printJSON(c.OutOrStdout(), map[string]string{"name": strings.ToUpper(args[0]), "repo": repo, "environment": environment})
+			}
+			fmt.Fprintf(c.OutOrStdout(), "set the %s %s of the %s\n", what, strings.ToUpper(args[0]), of)
+			return nil
 		},
 	})
 	remove := o.add(&cobra.Command{

@@ -245,6 +245,9 @@ func (f *envFlags) set(c *cobra.Command, server *client.Client, flags wherry.Env
 	if err := server.Do(c.Context(), "PUT", environmentPath(flags.Name), e, &out); err != nil {
 		return err
 	}
+	if c.Flags().Changed("verify-job") && out.VerifyJob != "" && len(out.Deployed) == 0 {
+		fmt.Fprintf(c.ErrOrStderr(), "Nothing is deployed to %s yet: the first deploy shows whether it has the job %s.\n", out.Name, out.VerifyJob)
+	}
 	return f.print(c, &out)
 }
 

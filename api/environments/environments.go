@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
@@ -190,6 +191,9 @@ func (a *API) put(ctx context.Context, in *wherry.Environment) (*Shown, error) {
 	if err := a.known(ctx, in); err != nil {
 		return nil, err
 	}
+	if err := a.proves(ctx, in); err != nil {
+		return nil, err
+	}
 	e, err := a.store.Put(ctx, *in, wherry.IdentityFrom(ctx).UserName)
 	if err != nil {
 		return nil, err
@@ -217,6 +221,47 @@ func (a *API) known(ctx context.Context, in *wherry.Environment) error {
 		}
 		return nil
 	})
+}
+
+// proves refuses a job that is to prove deploys and is none of what is deployed,
+// but for the one that the environment has already. Before the first deploy any
+// name will do.
+func (a *API) proves(ctx context.Context, in *wherry.Environment) error {
+	have, err := a.store.Get(ctx, in.Name)
+	if err != nil && wherry.CodeOf(err) != wherry.CodeDoesNotExist {
+		return err
+	}
+	if in.VerifyJob == "" || in.VerifyJob == have.VerifyJob {
+		return nil
+	}
+	live, err := a.deployed.Live(ctx, wherry.IdentityFrom(ctx).Scope(), in.DeploysFrom())
+	if err != nil {
+		return err
+	}
+	var keys []string
+	for _, l := range live {
+		d, err := a.deployed.ByID(ctx, l.Deployment.ID)
+		if err != nil {
+			return err
+		}
+		if _, ok, err := a.proofs.Job(ctx, verification.Verification{WorkspaceID: d.WorkspaceID, DeploymentID: d.ID}, in.VerifyJob); err != nil || ok {
+			return err
+		}
+		resources, err := a.deployed.Resources(ctx, d.ID)
+		if err != nil {
+			return err
+		}
+		for _, r := range resources {
+			if r.Kind == "jobs" && !r.Doomed {
+				keys = append(keys, strings.TrimPrefix(r.Key, "jobs."))
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	slices.Sort(keys)
+	return wherry.Errorf(wherry.CodeInvalidParameter, "%s is no job of what is deployed to %s: there are %s", in.VerifyJob, in.Name, strings.Join(slices.Compact(keys), ", "))
 }
 
 func (a *API) remove(ctx context.Context, in *nameIn) (*api.Empty, error) {
