@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,7 @@ func initCommand() *cobra.Command {
 			"says; elsewhere takes the defaults. Without DIR the project goes into a folder of its name.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			dir := ""
+			dir, folder := "", ""
 			if len(args) > 0 {
 				dir = args[0]
 				if o.Name == "" {
@@ -32,10 +33,16 @@ func initCommand() *cobra.Command {
 					if err != nil {
 						return err
 					}
-					o.Name = project.Name(filepath.Base(full))
+					folder = filepath.Base(full)
+					o.Name = project.Name(folder)
 				}
 			}
-			if in, ok := c.InOrStdin().(*os.File); ok && term.IsTerminal(int(in.Fd())) && !yes {
+			in, ok := c.InOrStdin().(*os.File)
+			asks := ok && term.IsTerminal(int(in.Fd())) && !yes
+			if folder != "" && !asks && !project.Says(folder) {
+				return &ExitError{Code: 2, Message: fmt.Sprintf("%q says no name for a project: give one (2 to 30 lower-case letters, digits and single dashes, beginning with a letter), such as `wherry init %s --name %s`", folder, word(dir), o.Name)}
+			}
+			if asks {
 				if err := ask(c, in, &o); err != nil {
 					return err
 				}
@@ -108,5 +115,16 @@ func printNext(w io.Writer, dir, name string, files int) {
   wherry doctor .            # what of it needs something from you
 
 README.md says how it is tested, and how it gets from a commit to production.
-`, name, files, dir, dir)
+`, name, files, dir, word(dir))
+}
+
+// plainWord is what a shell takes as it stands.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./+@%:,=-]+$`)
+
+// word is a word of a shell, quoted if it must be.
+func word(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return quoted(s)
 }

@@ -44,6 +44,7 @@ var (
 	catalogForm    = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
 	repositoryForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$`)
 	emailForm      = regexp.MustCompile(`^[A-Za-z0-9.!#$%&*+/=?^_{|}~-]+@[A-Za-z0-9.-]+$`)
+	betweenWords   = regexp.MustCompile(`[ ._-]+`)
 	notInNames     = regexp.MustCompile(`[^a-z0-9]+`)
 )
 
@@ -59,6 +60,12 @@ func Name(text string) string {
 		return "my-project"
 	}
 	return name
+}
+
+// Says tells whether a folder's name is that of a project but for capitals and
+// what parts its words: "My Project" is, "1abc" and "test" are not.
+func Says(folder string) bool {
+	return strings.Trim(betweenWords.ReplaceAllString(strings.ToLower(folder), "-"), "-") == Name(folder)
 }
 
 // WithDefaults fills what is empty.
