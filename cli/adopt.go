@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,7 +47,7 @@ func (f *driftFlags) adopt(c *cobra.Command, dir string, args []string) error {
 	}
 	list = ofBundle(report, b, list)
 	if len(list) == 0 {
-		return &ExitError{Code: 1, Message: fmt.Sprintf("nothing of this bundle has drifted at %s: give --target for another target", b.Workspace.Root)}
+		return f.driftedElsewhere(c, b)
 	}
 	var fields []adopt.Field
 	for _, d := range list {
@@ -71,6 +73,29 @@ func (f *driftFlags) adopt(c *cobra.Command, dir string, args []string) error {
 		}
 	}
 	return printLeft(c.OutOrStdout(), patch, list)
+}
+
+// driftedElsewhere is the error of a target of a bundle that has not drifted: it
+// names those that have.
+func (f *driftFlags) driftedElsewhere(c *cobra.Command, b *bundle.Bundle) error {
+	everywhere := *f
+	everywhere.target = ""
+	_, report, err := everywhere.report(c)
+	if err != nil {
+		return err
+	}
+	var targets []string
+	for _, s := range report.Deployments {
+		if s.Bundle == b.Name && s.Target != b.Target && len(s.Drift) > 0 {
+			targets = append(targets, s.Target)
+		}
+	}
+	way := ""
+	if len(targets) > 0 {
+		slices.Sort(targets)
+		way = fmt.Sprintf(", but of target %s: give --target", strings.Join(slices.Compact(targets), " and of target "))
+	}
+	return &ExitError{Code: 1, Message: fmt.Sprintf("nothing of this bundle has drifted at %s (target %s)%s", b.Workspace.Root, b.Target, way)}
 }
 
 // ofBundle leaves the drift of the deployment of a bundle.

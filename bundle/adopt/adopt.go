@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/goccy/go-yaml"
 	"github.com/rogpeppe/go-internal/diff"
@@ -221,8 +222,21 @@ func (p *Patch) replace(v *config.Value, field Field) (why string, err error) {
 	case yaml.Unmarshal([]byte(raw), &said) != nil || !equal(said, field.Before):
 		return fmt.Sprintf("%s says %s, and %s was deployed: a preset, a variable or a change since made the difference", v.At, raw, inline(field.Before)), nil
 	}
-	f.edits = append(f.edits, edit{start, end, inline(field.After)})
+	f.edits = append(f.edits, edit{start, end, inStyle(raw[0], field.After)})
 	return "", nil
+}
+
+// inStyle is a value as YAML in one line; text is quoted as what it replaces.
+func inStyle(first byte, v any) string {
+	text, ok := v.(string)
+	switch plain := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) < 0; {
+	case !ok || !plain:
+	case first == '\'':
+		return "'" + strings.ReplaceAll(text, "'", "''") + "'"
+	case first == '"':
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+	}
+	return inline(v)
 }
 
 // scalarEnd is where the scalar at start ends; start itself for one that goes
