@@ -66,7 +66,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &ExitError{Code: 2, Message: err.Error()} })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		upCommand(),
 		downCommand(),

@@ -27,9 +27,5 @@ func unknownWord(c *cobra.Command, args []string) error {
 		return nil
 	}
 	c.SuggestionsMinimumDistance = 2
-	meant := ""
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		meant = ", did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return &ExitError{Code: 2, Message: fmt.Sprintf("%q is no command of %q%s (`%s --help` lists them)", args[0], c.CommandPath(), meant, c.CommandPath())}
+	return &ExitError{Code: 2, Message: fmt.Sprintf("%q is no command of %q%s (`%s --help` lists them)", args[0], c.CommandPath(), meant(c.SuggestionsFor(args[0])), c.CommandPath())}
 }

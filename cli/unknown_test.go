@@ -39,6 +39,19 @@ func TestUnknownCommand(t *testing.T) {
 	if groups < 10 {
 		t.Errorf("only %d groups were tried", groups)
 	}
+	for _, tt := range []struct{ line, want string }{
+		{"ci run --jbo test", "unknown flag: --jbo, did you mean --job? (`wherry ci run --help` lists them)"},
+		{"ci run --nothing-like-it", "unknown flag: --nothing-like-it (`wherry ci run --help` lists them)"},
+		{"env set prod --wait abc", `--wait can not be "abc": it is a whole number`},
+		{"env set prod --gate=maybe", `--gate can not be "maybe": it is true or false`},
+	} {
+		root := rootCommand()
+		root.SetArgs(strings.Fields(tt.line))
+		err := root.Execute()
+		if exit, ok := errors.AsType[*ExitError](err); !ok || exit.Code != 2 || exit.Message != tt.want {
+			t.Errorf("%s: %v, want %s", tt.line, err, tt.want)
+		}
+	}
 	root := rootCommand()
 	root.SetArgs([]string{"repo", "lst"})
 	if err := root.Execute(); err == nil || !strings.Contains(err.Error(), "did you mean list?") {

@@ -250,7 +250,7 @@ func (w *Workflow) CheckInputs(inputs map[string]string) error {
 		}
 		for name := range inputs {
 			if d.Inputs[strings.ToLower(name)] == nil {
-				return wherry.Errorf(wherry.CodeInvalidParameter, "the workflow has no input %q", name)
+				return wherry.Errorf(wherry.CodeInvalidParameter, "the workflow has no input %q%s", name, inputsOf(d))
 			}
 		}
 		for _, in := range d.Inputs {
@@ -265,11 +265,32 @@ func (w *Workflow) CheckInputs(inputs map[string]string) error {
 			case given && in.Type == actionlint.WorkflowDispatchEventInputTypeNumber && !number(value):
 				return wherry.Errorf(wherry.CodeInvalidParameter, "the input %s can not be %q: it is a number", in.Name.Value, value)
 			case given && len(in.Options) > 0 && !slices.ContainsFunc(in.Options, func(o *actionlint.String) bool { return o.Value == value }):
-				return wherry.Errorf(wherry.CodeInvalidParameter, "the input %s can not be %q", in.Name.Value, value)
+				return wherry.Errorf(wherry.CodeInvalidParameter, "the input %s can not be %q: it is one of %s", in.Name.Value, value, optionsOf(in))
 			}
 		}
 	}
 	return nil
+}
+
+// inputsOf says which inputs there are.
+func inputsOf(d *actionlint.WorkflowDispatchEvent) string {
+	var names []string
+	for _, in := range d.Inputs {
+		names = append(names, in.Name.Value)
+	}
+	if len(names) == 0 {
+		return ": it has none"
+	}
+	slices.Sort(names)
+	return ": there are " + strings.Join(names, ", ")
+}
+
+func optionsOf(in *actionlint.DispatchInput) string {
+	var options []string
+	for _, o := range in.Options {
+		options = append(options, o.Value)
+	}
+	return strings.Join(options, ", ")
 }
 
 func number(text string) bool {

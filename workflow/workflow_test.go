@@ -97,10 +97,10 @@ func TestInputs(t *testing.T) {
 		{map[string]string{"who": "ada"}, ""},
 		{map[string]string{"who": "ada", "where": "prod", "dry": "true", "n": "1.5"}, ""},
 		{map[string]string{}, "who is required"},
-		{map[string]string{"who": "ada", "where": "moon"}, `where can not be "moon"`},
+		{map[string]string{"who": "ada", "where": "moon"}, `where can not be "moon": it is one of dev, prod`},
 		{map[string]string{"who": "ada", "dry": "perhaps"}, `dry can not be "perhaps"`},
 		{map[string]string{"who": "ada", "n": "many"}, `n can not be "many"`},
-		{map[string]string{"who": "ada", "other": "x"}, `no input "other"`},
+		{map[string]string{"who": "ada", "other": "x"}, `no input "other": there are dry, n, where, who`},
 	} {
 		err := w.CheckInputs(tt.in)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
