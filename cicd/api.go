@@ -150,8 +150,21 @@ func (s *Service) Shown(ctx context.Context, ws, id int64) (*Shown, error) {
 	if out.Approvals, err = s.cfg.Store.Approvals(ctx, id); err != nil {
 		return nil, err
 	}
+	out.forgetDecided()
 	out.Artifacts, err = s.cfg.Store.Artifacts(ctx, id)
 	return out, err
+}
+
+// forgetDecided takes away that jobs wait for an approval which was given since:
+// they go on with the next pass.
+func (s *Shown) forgetDecided() {
+	for _, j := range s.Jobs {
+		if j.State == workflow.Waiting && !j.Approved && slices.ContainsFunc(s.Approvals, func(a cicd.Approval) bool {
+			return a.Attempt == s.Attempt && strings.EqualFold(a.Environment, j.Environment)
+		}) {
+			j.Message = ""
+		}
+	}
 }
 
 // log writes what a job has written so far, from ?offset= on; X-Wherry-Offset

@@ -173,6 +173,7 @@ func (f *ciFlags) run(c *cobra.Command, args []string) error {
 			return fmt.Errorf("%s: %w", w.Path, err)
 		}
 		show.end(r)
+		tellNoIDToken(c.ErrOrStderr(), w, r)
 		runs = append(runs, r)
 	}
 	if f.output == "json" {
@@ -184,6 +185,16 @@ func (f *ciFlags) run(c *cobra.Command, args []string) error {
 		return &ExitError{Code: 1}
 	}
 	return nil
+}
+
+// tellNoIDToken says of a run that failed where a job signs in with its id-token
+// that there is none here: what signs in names only what it did not find.
+func tellNoIDToken(out io.Writer, w *workflow.Workflow, r *workflow.Run) {
+	for _, j := range r.Jobs {
+		if j.Conclusion == workflow.Failure && w.Permissions(j.Key)["id-token"] == "write" {
+			fmt.Fprintf(out, "%s has `permissions: id-token: write`, and a local run has no id-token: what signs in with it works in a run of the server (`wherry repo create --remote origin`, then push).\n", j.Name)
+		}
+	}
 }
 
 func (f *ciFlags) pairs(o *local.Options) (inputs map[string]string, err error) {

@@ -23,7 +23,11 @@ import (
 // ciRun is a run of a workflow as the API tells of it.
 type ciRun struct {
 	workflow.Run
-	Pending   []string `json:"pending_jobs"`
+	Pending []string `json:"pending_jobs"`
+	Plan    []struct {
+		Name  string   `json:"name"`
+		Needs []string `json:"needs"`
+	} `json:"plan"`
 	Approvals []struct {
 		Attempt     int64  `json:"attempt"`
 		Environment string `json:"environment"`
@@ -179,7 +183,13 @@ func (o *ciOptions) print(out io.Writer, base string, r *ciRun) error {
 		printJob(out, j)
 	}
 	for _, name := range r.Pending {
-		fmt.Fprintf(out, "○ %s waits for others\n", name)
+		what := "is queued"
+		for _, p := range r.Plan {
+			if p.Name == name && len(p.Needs) > 0 {
+				what = "waits for " + strings.Join(p.Needs, ", ")
+			}
+		}
+		fmt.Fprintf(out, "○ %s %s\n", name, what)
 	}
 	for _, a := range r.Approvals {
 		of := ""
@@ -230,6 +240,9 @@ func ciWatchCommand() *cobra.Command {
 // watch follows a run to its end; what comes of it is as the run ended.
 func (o *ciOptions) watch(c *cobra.Command, server *client.Client, id int64) error {
 	r, err := watchRun(c.Context(), server, id, o.progress(c.OutOrStdout()))
+	if c.Context().Err() != nil {
+		return &ExitError{Code: 1, Message: fmt.Sprintf("no longer followed: run %d goes on (`wherry ci watch %d` follows it again, `wherry ci cancel %d` ends it)", id, id, id)}
+	}
 	if err != nil {
 		return err
 	}
@@ -321,6 +334,9 @@ func ciLogCommand() *cobra.Command {
 				if j.Message != "" { // such as why it never began
 					fmt.Fprintf(c.ErrOrStderr(), "%s %s: %s\n", mark(j.Conclusion), j.Name, j.Message)
 				}
+			}
+			if r.Message != "" { // such as why none of its jobs could be
+				fmt.Fprintf(c.ErrOrStderr(), "%s %s: %s\n", mark(r.Conclusion), r.Name, r.Message)
 			}
 			if !found && len(args) == 2 {
 				return fmt.Errorf("run %d has no job %q that has begun", r.ID, args[1])

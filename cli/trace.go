@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"os/exec"
+	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -46,14 +50,14 @@ func traceCommand() *cobra.Command {
 	_ = table.MarkFlagRequired("row")
 	commit := &cobra.Command{
 		Use:   "commit SHA",
-		Short: "Show everything that came of a commit",
+		Short: "Show everything that came of a commit; HEAD, branches, tags and short ids are those of the working directory's repository",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			server, err := localServer(c, dir)
 			if err != nil {
 				return err
 			}
-			g, err := rows.Walk(c.Context(), server, graph.Ref{Kind: graph.Commit, Key: args[0]}, false)
+			g, err := rows.Walk(c.Context(), server, graph.Ref{Kind: graph.Commit, Key: commitID(c.Context(), args[0])}, false)
 			if err != nil {
 				return err
 			}
@@ -66,6 +70,22 @@ func traceCommand() *cobra.Command {
 	}
 	c.AddCommand(table, commit, provenanceCommand(&dir), verifyCommand(&dir))
 	return c
+}
+
+// wholeID is the id of a commit, which needs no repository to be known.
+var wholeID = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// commitID is the id of the commit that a name means to git in the working
+// directory; the name itself where it means none.
+func commitID(ctx context.Context, name string) string {
+	if wholeID.MatchString(name) {
+		return name
+	}
+	out, err := exec.CommandContext(ctx, "git", "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}").Output()
+	if err != nil {
+		return name
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func localServer(c *cobra.Command, dir string) (*client.Client, error) {

@@ -136,6 +136,15 @@ func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
 		if err != nil {
 			return nil, err
 		}
+		if l.Current.Restores > 0 {
+			taken, err := a.proofs.RolledBack(ctx, l.Deployment.ID)
+			if err != nil {
+				return nil, err
+			}
+			if failed := before(taken, l.Current); failed > 0 {
+				proof.Note = fmt.Sprintf("it brought version %d back, as version %d failed its verification", l.Current.Restores, failed)
+			}
+		}
 		shown.Deployed = append(shown.Deployed, Deployed{
 			Verification: proof.State, VerifiedBy: proof.JobRunID, Note: proof.Note, Workspace: auth.ElsewhereHost(l.WorkspaceID),
 			DeploymentID: l.Deployment.ID, Bundle: l.Bundle, RootPath: l.RootPath, Version: l.Current.Version, Commit: l.Current.Git.Commit,
@@ -143,6 +152,17 @@ func (a *API) show(ctx context.Context, e wherry.Environment) (*Shown, error) {
 		})
 	}
 	return shown, nil
+}
+
+// before is the last version that a gate took away for the one that v brought
+// back, 0 for none.
+func before(taken map[int64]int64, v deployments.Version) (failed int64) {
+	for version, back := range taken {
+		if back == v.Restores && version < v.Version {
+			failed = max(failed, version)
+		}
+	}
+	return failed
 }
 
 // Version is a version of a bundle that was deployed to an environment.
