@@ -34,6 +34,7 @@ func (s *Service) githubRoutes() []api.Route {
 		{Method: "POST", Path: repo + "/statuses/{sha}", Permission: api.Own, Family: githubErrors, Summary: "GitHub: set a commit status", Handler: api.As[githubStatusIn, githubStatusOut](created(s.githubSetStatus))},
 		{Method: "GET", Path: repo + "/commits/{ref}/statuses", Permission: api.Own, Family: githubErrors, Summary: "GitHub: list the statuses of a commit", Handler: api.JSON(s.githubStatuses)},
 		{Method: "GET", Path: repo + "/commits/{ref}/status", Permission: api.Own, Family: githubErrors, Summary: "GitHub: the combined status of a commit", Handler: api.JSON(s.githubCombined)},
+		{Method: "GET", Path: repo + "/commits/{ref...}", Permission: api.Own, Family: githubErrors, Summary: "GitHub: the statuses of a branch or tag with slashes in its name", Handler: api.Raw(s.githubSlashed)},
 		{Method: "GET", Path: repo + "/pulls", Permission: api.Own, Family: githubErrors, Summary: "GitHub: list pull requests", Handler: api.JSON(s.githubPulls)},
 		{Method: "GET", Path: repo + "/pulls/{number}", Permission: api.Own, Family: githubErrors, Summary: "GitHub: show a pull request", Handler: api.JSON(s.githubPull)},
 		{Method: "GET", Path: repo + "/issues/{number}/comments", Permission: api.Own, Family: githubErrors, Summary: "GitHub: list the comments on a pull request", Handler: api.JSON(s.githubComments)},
@@ -222,6 +223,30 @@ func (s *Service) githubCombined(ctx context.Context, in *githubPath) (*githubTo
 		}
 	}
 	return o, nil
+}
+
+// githubSlashed answers for a branch or tag whose slashes are those of the path,
+// as gh api sends them.
+func (s *Service) githubSlashed(w http.ResponseWriter, r *http.Request) error {
+	in := &githubPath{}
+	if err := api.Decode(r, in); err != nil {
+		return err
+	}
+	var out any
+	var err error
+	if ref, ok := strings.CutSuffix(in.Ref, "/status"); ok {
+		in.Ref = ref
+		out, err = s.githubCombined(r.Context(), in)
+	} else if ref, ok := strings.CutSuffix(in.Ref, "/statuses"); ok {
+		in.Ref = ref
+		out, err = s.githubStatuses(r.Context(), in)
+	} else {
+		return noGitHub(w, r)
+	}
+	if err != nil {
+		return err
+	}
+	return api.WriteJSON(w, http.StatusOK, out)
 }
 
 type githubEnd struct {

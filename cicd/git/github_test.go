@@ -43,7 +43,7 @@ func TestGitHubAPI(t *testing.T) {
 	s.run(dir, "push", "-q", "origin", "main")
 	s.run(dir, "checkout", "-q", "-b", "topic")
 	sha := s.commit(dir, "b.txt", "b")
-	s.run(dir, "push", "-q", "origin", "topic")
+	s.run(dir, "push", "-q", "origin", "topic", "topic:fix/weights")
 	s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"head": "topic"}, nil)
 	for _, c := range []struct {
 		method, path, body string
@@ -55,6 +55,11 @@ func TestGitHubAPI(t *testing.T) {
 		{"POST", "/statuses/" + sha, `{"state":"green"}`, 422, `"message":"state must be`},
 		{"POST", "/statuses/" + strings.Repeat("0", 40), `{"state":"success"}`, 404, "no commit"},
 		{"GET", "/commits/topic/status", "", 200, `"state":"pending","sha":"` + sha},
+		{"GET", "/commits/fix/weights/status", "", 200, `"state":"pending","sha":"` + sha},
+		{"GET", "/commits/heads/fix/weights/statuses", "", 200, `"context":"ci"`},
+		{"GET", "/commits/fix%2Fweights/status", "", 200, `"sha":"` + sha},
+		{"GET", "/commits/fix/none/status", "", 422, "not the id of a commit"},
+		{"GET", "/commits/fix/weights/check-runs", "", 501, "not supported by wherry"},
 		{"GET", "/commits/" + sha + "/statuses", "", 200, `"target_url":"` + s.URL + `/ci/1"`},
 		{"GET", "/pulls?head=wherry:topic", "", 200, `[{"number":1,"state":"open"`},
 		{"GET", "/pulls?head=wherry:other", "", 200, `[]`},
