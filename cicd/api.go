@@ -442,20 +442,3 @@ func (s *Service) listValues(ctx context.Context, in *valueIn) (*valuesOut, erro
 	}
 	return &valuesOut{Values: list}, err
 }
-
-// schedules starts the workflows of default branches whose time has come.
-func (s *Service) schedules(ctx context.Context) error {
-	list, err := s.cfg.Store.Schedules(ctx, 0)
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	for _, c := range list {
-		if c.NextFire > now.UnixMilli() {
-			break
-		}
-		part := fmt.Sprintf("schedule %s of %s in %d", c.Cron, c.Path, c.RepoID)
-		s.attempt(ctx, part, func() error { return s.fire(ctx, c, now) }, func(error) error { return s.skip(ctx, c, now) })
-	}
-	return nil
-}

@@ -33,7 +33,7 @@ func (s *Service) jobRoutes() []api.Route {
 	}
 }
 
-// caller is the job that calls; admins may read what is of any run.
+// caller is the job that calls, with its run; anyone else is refused.
 func (s *Service) caller(ctx context.Context) (*cicd.Record, *workflow.Job, error) {
 	id := wherry.IdentityFrom(ctx)
 	if id.RunID == 0 {
@@ -80,7 +80,8 @@ func (s *Service) idToken(ctx context.Context, in *tokenIn) (*tokenOut, error) {
 	return &tokenOut{Value: token}, err
 }
 
-// ownRun is the run of the path, if the caller may touch it.
+// ownRun is the run of the path: a job may touch its own, and who is none may
+// only read, those that they may see; the job is nil then.
 func (s *Service) ownRun(ctx context.Context, id int64, write bool) (*cicd.Record, *workflow.Job, error) {
 	who := wherry.IdentityFrom(ctx)
 	if who.RunID == 0 && !write {

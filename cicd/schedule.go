@@ -90,6 +90,23 @@ func weekdays(field string) string {
 	return b.String()
 }
 
+// schedules starts the workflows of default branches whose time has come.
+func (s *Service) schedules(ctx context.Context) error {
+	list, err := s.cfg.Store.Schedules(ctx, 0)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, c := range list {
+		if c.NextFire > now.UnixMilli() {
+			break
+		}
+		part := fmt.Sprintf("schedule %s of %s in %d", c.Cron, c.Path, c.RepoID)
+		s.attempt(ctx, part, func() error { return s.fire(ctx, c, now) }, func(error) error { return s.skip(ctx, c, now) })
+	}
+	return nil
+}
+
 // fire starts the run of a schedule and moves it on, in one transaction: once
 // for a time, however many servers there are. What was missed is not made up.
 func (s *Service) fire(ctx context.Context, c cicd.Schedule, now time.Time) error {
