@@ -147,39 +147,20 @@ func (m *mailbox) Data(r io.Reader) error {
 func (m *mailbox) Reset()        {}
 func (m *mailbox) Logout() error { return nil }
 
-// TestSends: slack-github-action posts to a webhook, and action-send-mail sends
-// to a mail server; where either is refused, the steps end as the actions' do.
-func TestSends(t *testing.T) {
-	mails, posts := make(chan string, 5), make(chan string, 5)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// next is what comes in next.
+func (s *site) next(c chan string) string {
+	s.Helper()
+	select {
+	case text := <-c:
+		return text
+	case <-time.After(10 * time.Second):
+		s.Fatal("nothing came")
+		return ""
 	}
-	post := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailbox{came: mails}, nil }))
-	certified := httptest.NewTLSServer(nil)
-	certified.Close()
-	post.TLSConfig = &tls.Config{Certificates: certified.TLS.Certificates} // no password goes without
-	go func() { _ = post.Serve(l) }()
-	t.Cleanup(func() { _ = post.Close() })
-	slack := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b, err := io.ReadAll(r.Body)
-		if err != nil || r.URL.Path != "/services/T0/B0/hook" {
-			http.Error(w, "no_service", http.StatusNotFound)
-			return
-		}
-		posts <- r.Header.Get("Content-Type") + " " + string(b)
-		_, _ = io.WriteString(w, "ok")
-	}))
-	t.Cleanup(slack.Close)
-	s := newSite(t, func(c *server.Config) {
-		c.Reach = map[string]string{"hooks.slack.example:80": slack.Listener.Addr().String(), "mail.example.com:2525": l.Addr().String()}
-	})
-	dir := s.repo("app", "")
-	s.set("repo", "app", "HOOK", "http://hooks.slack.example/services/T0/B0/hook", true)
-	s.set("repo", "app", "BAD_HOOK", "http://hooks.slack.example/services/T0/B0/revoked", true)
-	s.set("repo", "app", "MAIL_PASSWORD", "mail-password", true)
-	s.set("repo", "app", "MAIL_PORT", "2525", false)
-	s.push(dir, "message.json", `{"text": "${{ env.WHAT }} of ${{ github.payload.repository.full_name }} at ${{ github.ref_name }}"}`, "report.md", "# Report\n\n- *green*\n", "tells.yml", `name: tells
+}
+
+// slacks is a workflow that posts to Slack, by both of the action's versions.
+const slacks = `name: tells
 on: push
 jobs:
   slack:
@@ -208,6 +189,62 @@ jobs:
           echo 'sent ${{ steps.json.outputs.ok }} ${{ steps.json.outputs.response }}'
           echo 'bad ${{ steps.bad.outcome }} ${{ steps.bad.outputs.ok }} ${{ steps.bad.outputs.response }}, errors ${{ steps.errors.outcome }}, unset ${{ steps.unset.outcome }}'
           [ "$(($(date +%s) - ${{ steps.json.outputs.time }}))" -lt 600 ]
+`
+
+// TestSlack: slack-github-action posts to a webhook; where Slack refuses, or none
+// is given, the steps end as the action's do.
+func TestSlack(t *testing.T) {
+	posts := make(chan string, 5)
+	slack := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil || r.URL.Path != "/services/T0/B0/hook" {
+			http.Error(w, "no_service", http.StatusNotFound)
+			return
+		}
+		posts <- r.Header.Get("Content-Type") + " " + string(b)
+		_, _ = io.WriteString(w, "ok")
+	}))
+	t.Cleanup(slack.Close)
+	s := newSite(t, func(c *server.Config) {
+		c.Reach = map[string]string{"hooks.slack.example:80": slack.Listener.Addr().String()}
+	})
+	dir := s.repo("app", "")
+	s.set("repo", "app", "HOOK", "http://hooks.slack.example/services/T0/B0/hook", true)
+	s.set("repo", "app", "BAD_HOOK", "http://hooks.slack.example/services/T0/B0/revoked", true)
+	s.push(dir, "message.json", `{"text": "${{ env.WHAT }} of ${{ github.payload.repository.full_name }} at ${{ github.ref_name }}"}`, "tells.yml", slacks)
+	r := s.ended(s.begun("app", "tells", "push").ID, workflow.Success)
+	s.says(r.ID, "slack", "sent true \"ok\"\n", "bad success false \"no_service\\n\", errors failure, unset failure\n", "Slack answers 404 Not Found: no_service")
+	for _, want := range []string{`{"text": "run 1: success"}`, `{"blocks":[{"type":"section"}],"text":"as YAML"}`, `{"text": "a \"build\" of wherry/app at main"}`} {
+		if got := s.next(posts); got != "application/json "+want {
+			t.Errorf("came %s, want %s", got, want)
+		}
+	}
+	if len(posts) != 0 {
+		t.Errorf("%s came too", s.next(posts))
+	}
+}
+
+// mailServer is where mailboxes are, for those who have TLS: no password goes
+// without.
+func mailServer(t *testing.T, came chan string) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailbox{came: came}, nil }))
+	certified := httptest.NewTLSServer(nil)
+	certified.Close()
+	post.TLSConfig = &tls.Config{Certificates: certified.TLS.Certificates}
+	go func() { _ = post.Serve(l) }()
+	t.Cleanup(func() { _ = post.Close() })
+	return l.Addr().String()
+}
+
+// mails is a workflow that sends e-mail.
+const mails = `name: tells
+on: push
+jobs:
   mail:
     runs-on: ubuntu-latest
     steps:
@@ -240,26 +277,21 @@ jobs:
         uses: dawidd6/action-send-mail@v3
         with: {server_address: mail.example.com, from: ci@example.com, to: "${{ vars.UNSET }}", subject: no, body: no}
       - run: 'echo "denied ${{ steps.denied.outcome }}, nobody ${{ steps.nobody.outcome }}"'
-`)
+`
+
+// TestMail: action-send-mail sends to a mail server; where that refuses, or
+// nobody is to get it, the steps end as the action's do.
+func TestMail(t *testing.T) {
+	came := make(chan string, 5)
+	address := mailServer(t, came)
+	s := newSite(t, func(c *server.Config) { c.Reach = map[string]string{"mail.example.com:2525": address} })
+	dir := s.repo("app", "")
+	s.set("repo", "app", "MAIL_PASSWORD", "mail-password", true)
+	s.set("repo", "app", "MAIL_PORT", "2525", false)
+	s.push(dir, "message.json", `{"text": "attached"}`, "report.md", "# Report\n\n- *green*\n", "tells.yml", mails)
 	r := s.ended(s.begun("app", "tells", "push").ID, workflow.Success)
-	s.says(r.ID, "slack", "sent true \"ok\"\n", "bad success false \"no_service\\n\", errors failure, unset failure\n", "Slack answers 404 Not Found: no_service")
 	s.says(r.ID, "mail", "denied failure, nobody failure\n", "to, cc or bcc is needed")
-	next := func(c chan string) string {
-		t.Helper()
-		select {
-		case text := <-c:
-			return text
-		case <-time.After(10 * time.Second):
-			t.Fatal("nothing came")
-			return ""
-		}
-	}
-	for _, want := range []string{`{"text": "run 1: success"}`, `{"blocks":[{"type":"section"}],"text":"as YAML"}`, `{"text": "a \"build\" of wherry/app at main"}`} {
-		if got := next(posts); got != "application/json "+want {
-			t.Errorf("came %s, want %s", got, want)
-		}
-	}
-	first, second := next(mails), next(mails)
+	first, second := s.next(came), s.next(came)
 	for _, want := range []string{
 		"from ci@example.com to ada@example.com grace@example.com hidden@example.com\n", "Subject: tells of wherry/app\n", "From: \"CI\" <ci@example.com>\n", "Reply-To: <team@example.com>\n",
 		"all is success", "<h1>Report</h1>", "<li><em>green</em></li>", `filename="message.json"`, "Importance: high\n", base64.StdEncoding.EncodeToString([]byte(`{"text": `)),
@@ -268,7 +300,7 @@ jobs:
 			t.Errorf("the mail has no %q:\n%s", want, first)
 		}
 	}
-	if strings.Contains(first, "Bcc") || !strings.Contains(second, "Subject: by URL\n") || !strings.Contains(second, "plain") || len(mails)+len(posts) != 0 {
+	if strings.Contains(first, "Bcc") || !strings.Contains(second, "Subject: by URL\n") || !strings.Contains(second, "plain") || len(came) != 0 {
 		t.Errorf("the mails are\n%s\n%s", first, second)
 	}
 }
