@@ -241,30 +241,43 @@ func (s *Service) getArtifact(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.cfg.Store.Artifacts(r.Context(), rec.ID)
+	f, err := s.openArtifact(r.Context(), rec, r.PathValue("name"))
 	if err != nil {
 		return err
 	}
-	return s.send(w, list, r.PathValue("name"))
+	return send(w, f)
 }
 
-// send answers with what the first of a name holds.
-func (s *Service) send(w http.ResponseWriter, list []cicd.Stored, name string) error {
+// openArtifact opens an artifact of a run. No bytes are deleted meanwhile, so that
+// one that is replaced is the old one or the new one.
+func (s *Service) openArtifact(ctx context.Context, r *cicd.Record, name string) (*os.File, error) {
+	s.storing.Lock()
+	defer s.storing.Unlock()
+	list, err := s.cfg.Store.Artifacts(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return s.openFirst(list, name)
+}
+
+// openFirst opens what the first of a name holds.
+func (s *Service) openFirst(list []cicd.Stored, name string) (*os.File, error) {
 	i := slices.IndexFunc(list, func(c cicd.Stored) bool { return c.Name == name })
 	if i < 0 {
-		return wherry.Errorf(wherry.CodeDoesNotExist, "there is none of the name %.200q", name)
+		return nil, wherry.Errorf(wherry.CodeDoesNotExist, "there is none of the name %.200q", name)
 	}
 	f, err := os.Open(s.file(list[i].Digest))
 	if errors.Is(err, fs.ErrNotExist) { // pruned meanwhile
-		return wherry.Errorf(wherry.CodeDoesNotExist, "%.200q was pruned", name)
+		err = wherry.Errorf(wherry.CodeDoesNotExist, "%.200q was pruned", name)
 	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+	return f, err
+}
+
+// send answers with a file, and closes it.
+func send(w http.ResponseWriter, f *os.File) error {
 	w.Header().Set("Content-Type", "application/zstd")
-	_, err = io.Copy(w, f)
-	return err
+	_, err := io.Copy(w, f)
+	return errors.Join(err, f.Close())
 }
 
 // cacheRefs are the refs whose caches a run may use: its own, that which a pull
@@ -308,7 +321,11 @@ func (s *Service) getCache(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return s.send(w, list, name)
+	f, err := s.openFirst(list, name)
+	if err != nil {
+		return err
+	}
+	return send(w, f)
 }
 
 func (s *Service) putCache(w http.ResponseWriter, r *http.Request) error {

@@ -312,3 +312,49 @@ func TestAttempt(t *testing.T) {
 		}
 	})
 }
+
+// TestReplaced: who fetches an artifact while it is replaced gets one of the two.
+func TestReplaced(t *testing.T) {
+	clocked(t, func(t *testing.T, s *Service) {
+		r := &cicd.Record{Run: &workflow.Run{ID: 1}}
+		put := func(text string) error {
+			before, err := s.cfg.Store.Artifacts(t.Context(), 1)
+			a := cicd.Stored{Name: "out", Digest: comes(t, s, text)}
+			err = errors.Join(err, s.cfg.Store.DB().Write(t.Context(), func(tx *store.Tx) error { return cicd.PutArtifact(tx, 1, 1, a) }))
+			s.release(t.Context(), before)
+			return err
+		}
+		if err := put("0"); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() {
+			var err error
+			for i := range 40 {
+				err = errors.Join(err, put(strings.Repeat("x", 1+i%2)))
+			}
+			done <- err
+		}()
+		for {
+			f, err := s.openArtifact(t.Context(), r, "out")
+			if err == nil {
+				err = f.Close()
+			}
+			if err != nil {
+				t.Errorf("while it is replaced: %v", err)
+			}
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			default:
+				if t.Failed() {
+					<-done
+					return
+				}
+			}
+		}
+	})
+}
