@@ -58,6 +58,9 @@ const (
 	// {deployment_id, version, environment, job_id, job_run_id, result: success|failed, gate, rolled_back_to, rollback_version,
 	// aliases:[{name, alias, from, to}]}; Subject is deployment_id/version. rolled_back_to is 0 where nothing moved
 	EventVerified = "deployment.verified"
+	// {deployment_id, version, environment, state: rolling back|superseded, job_run_id, rolled_back_to, note}; the steps before, or
+	// instead of, deployment.verified; Subject is deployment_id/version
+	EventVerifying = "deployment.verifying"
 	// {drift_id, deployment_id, version, target, bundle, resource: "jobs.nightly", resource_id, kind: changed|deleted,
 	// fields:[{path, before, after}], digest}; before is as deployed, Actor is who changed it; Subject is the drift's id
 	EventDriftFound = "drift.found"
@@ -97,7 +100,7 @@ const (
 	// {repo, action: opened|synchronize|closed|reopened, number, title, base, head, head_repo, base_sha, head_sha, merge_sha,
 	// state: open|closed|merged, author}; head_repo is the fork's name or "". Subject is repo#number
 	EventPullRequest = "git.pull_request"
-	// {repo, action: created|protected|unprotected|mirrored|hook, …}; Subject is repo
+	// {repo, action: created|protected|unprotected|mirrored|hook|default_branch, …}; Subject is repo
 	EventRepo = "git.repo.changed"
 	// {repo, forge, reason, delivery, remote}; a webhook whose sender did not prove who they are. Nothing was done
 	EventHookRefused = "git.hook.refused"

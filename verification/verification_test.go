@@ -133,10 +133,15 @@ func TestVerification(t *testing.T) {
 		s.deploy(0)
 		s.deploy(0) // before any run ended
 		s.want(2, "", 0, 0, 3)
+		s.deploy(0) // amid its verification
+		s.want(3, verifications.Superseded, 0, 0, 4)
+		if told := s.told(); told != "3 superseded back to 0 by wherry" {
+			t.Errorf("told %q", told)
+		}
 		run = s.ran("FAILED", true)
-		s.want(3, verifications.Failed, run, 0, 3)                        // the gate is off: nothing moves
+		s.want(4, verifications.Failed, run, 0, 4)                        // the gate is off: nothing moves
 		told, err := notify.New(db).List(t.Context(), 1, notify.Filter{}) // of the failed one only
-		if err != nil || len(told) != 1 || told[0].Address != "ada@example.com" || told[0].RunID != run || told[0].Notice.Subject != "[shop, prod] version 3 was not proven" ||
+		if err != nil || len(told) != 1 || told[0].Address != "ada@example.com" || told[0].RunID != run || told[0].Notice.Subject != "[shop, prod] version 4 was not proven" ||
 			!strings.Contains(told[0].Notice.Text, "ended with FAILED") || !told[0].Notice.Bad {
 			t.Errorf("told %+v, %v", told, err)
 		}
@@ -184,6 +189,9 @@ func TestGate(t *testing.T) {
 		if n := s.verified(); n != 2 {
 			t.Errorf("%d events", n)
 		}
+		if told := s.told(); told != "2 rolling back back to 1 by wherry" {
+			t.Errorf("told %q", told)
+		}
 
 		s.deploy(0)
 		s.killed = wherry.Errorf(wherry.CodeInvalidState, "the files are gone")
@@ -194,6 +202,29 @@ func TestGate(t *testing.T) {
 			t.Errorf("%+v, %v", v, err)
 		}
 	})
+}
+
+// told is what the events say of steps that decide nothing.
+func (s *site) told() string {
+	s.t.Helper()
+	var all []string
+	s.ok(s.db.Read(s.t.Context(), func(tx *store.Tx) error {
+		return tx.Each(`SELECT actor, payload FROM event WHERE kind = $1 ORDER BY id`, []any{wherry.EventVerifying}, func(scan func(...any) error) error {
+			var actor, doc string
+			if err := scan(&actor, &doc); err != nil {
+				return err
+			}
+			var said struct {
+				Version int64  `json:"version"`
+				State   string `json:"state"`
+				Back    int64  `json:"rolled_back_to"`
+			}
+			err := json.Unmarshal([]byte(doc), &said)
+			all = append(all, fmt.Sprintf("%d %s back to %d by %s", said.Version, said.State, said.Back, actor))
+			return err
+		})
+	}))
+	return strings.Join(all, "\n")
 }
 
 func (s *site) verified() (n int) {

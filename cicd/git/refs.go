@@ -110,17 +110,17 @@ func (s *Service) adoptBranch(ctx context.Context, r git.Repo, pushes []git.Push
 	}
 	for _, p := range pushes {
 		if branch := p.Branch(); branch != "" && p.Old == git.Zero {
-			return s.setDefault(ctx, r, branch)
+			return s.setDefault(ctx, r, branch, p.Actor)
 		}
 	}
 	return nil
 }
 
-func (s *Service) setDefault(ctx context.Context, r git.Repo, branch string) error {
+func (s *Service) setDefault(ctx context.Context, r git.Repo, branch, actor string) error {
 	if _, err := s.output(ctx, s.dir(r), "symbolic-ref", "HEAD", "refs/heads/"+branch); err != nil {
 		return err
 	}
-	return s.store.SetDefaultBranch(ctx, r.ID, branch)
+	return s.store.SetDefaultBranch(ctx, r, branch, actor)
 }
 
 // refs lists what git has. Refs of pull requests are ours, not pushed; what cannot

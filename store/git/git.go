@@ -160,10 +160,12 @@ func (s *Store) Uncreate(ctx context.Context, r Repo) error {
 }
 
 // SetDefaultBranch names the branch that a clone checks out.
-func (s *Store) SetDefaultBranch(ctx context.Context, repoID int64, branch string) error {
+func (s *Store) SetDefaultBranch(ctx context.Context, r Repo, branch, actor string) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(`UPDATE git_repo SET default_branch = $1 WHERE id = $2`, branch, repoID)
-		return err
+		if _, err := tx.Exec(`UPDATE git_repo SET default_branch = $1 WHERE id = $2`, branch, r.ID); err != nil {
+			return err
+		}
+		return tellRepo(tx, r, actor, "default_branch", map[string]any{"branch": branch})
 	})
 }
 

@@ -53,6 +53,28 @@ func TestRecord(t *testing.T) {
 	})
 }
 
+// TestDefaultBranchIsTold: that a repository has another default branch is an
+// event, with who pushed it.
+func TestDefaultBranchIsTold(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s := git.New(db)
+		r, err := s.Create(t.Context(), git.Repo{WorkspaceID: 1, Name: "app", DefaultBranch: "main", Creator: "ada"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetDefaultBranch(t.Context(), r, "trunk", "bob"); err != nil {
+			t.Fatal(err)
+		}
+		var actor, doc string
+		err = db.Read(t.Context(), func(tx *store.Tx) error {
+			return tx.Row(`SELECT actor, payload FROM event WHERE kind = $1 ORDER BY id DESC LIMIT 1`, wherry.EventRepo).Scan(&actor, &doc)
+		})
+		if err != nil || actor != "bob" || doc != `{"action":"default_branch","branch":"trunk","repo":"app"}` {
+			t.Errorf("%v %s %s", err, actor, doc)
+		}
+	})
+}
+
 // TestStatus: the last word of a context counts.
 func TestStatus(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {

@@ -105,8 +105,7 @@ func (s *Store) Watch(ctx context.Context) error {
 
 func (s *Store) begin(ctx context.Context, l live) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec(`UPDATE verification SET state = $1, note = $2 WHERE deployment_id = $3 AND version < $4 AND state = $5`,
-			Superseded, fmt.Sprintf("version %d was deployed before a run of the job ended", l.Version), l.DeploymentID, l.Version, Waiting); err != nil {
+		if err := supersede(tx, l); err != nil {
 			return err
 		}
 		if l.restores > 0 {
@@ -122,6 +121,42 @@ func (s *Store) begin(ctx context.Context, l live) error {
 			l.DeploymentID, l.Version, l.WorkspaceID, l.Environment, l.JobID, l.Since, l.State, l.JobRunID, l.Note, l.DecidedAt)
 		return err
 	})
+}
+
+// supersede ends those that wait for a version before.
+func supersede(tx *store.Tx, l live) error {
+	var before []Verification
+	err := tx.Each(`SELECT `+columns+` FROM verification WHERE deployment_id = $1 AND version < $2 AND state = $3 ORDER BY version`, []any{l.DeploymentID, l.Version, Waiting},
+		func(row func(...any) error) error {
+			v, err := scan(row)
+			before = append(before, v)
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	for _, v := range before {
+		v.State, v.Note = Superseded, fmt.Sprintf("version %d was deployed before a run of the job ended", l.Version)
+		n, err := tx.Exec(`UPDATE verification SET state = $1, note = $2 WHERE deployment_id = $3 AND version = $4 AND state = $5`, v.State, v.Note, v.DeploymentID, v.Version, Waiting)
+		if err == nil && n > 0 {
+			err = emit(tx, v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emit tells of a step that decides nothing yet.
+func emit(tx *store.Tx, v Verification) error {
+	payload, err := json.Marshal(map[string]any{
+		"deployment_id": v.DeploymentID, "version": v.Version, "environment": v.Environment, "state": v.State, "job_run_id": v.JobRunID, "rolled_back_to": v.RolledBackTo, "note": v.Note,
+	})
+	if err != nil {
+		return err
+	}
+	return tx.Emit(wherry.Event{WorkspaceID: v.WorkspaceID, Kind: wherry.EventVerifying, Subject: fmt.Sprintf("%s/%d", v.DeploymentID, v.Version), Actor: "wherry", Payload: payload})
 }
 
 // Undecided lists the verifications that wait for a run or for a rollback.
@@ -198,9 +233,13 @@ func (s *Store) Before(ctx context.Context, v Verification) (version int64, ok b
 // RollBack notes, before anything moves, that a version is to be rolled back.
 func (s *Store) RollBack(ctx context.Context, v Verification) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(`UPDATE verification SET state = $1, job_run_id = $2, rolled_back_to = $3 WHERE deployment_id = $4 AND version = $5 AND state = $6`,
+		n, err := tx.Exec(`UPDATE verification SET state = $1, job_run_id = $2, rolled_back_to = $3 WHERE deployment_id = $4 AND version = $5 AND state = $6`,
 			RollingBack, v.JobRunID, v.RolledBackTo, v.DeploymentID, v.Version, Waiting)
-		return err
+		if err != nil || n == 0 {
+			return err // another pass was first
+		}
+		v.State = RollingBack
+		return emit(tx, v)
 	})
 }
 
