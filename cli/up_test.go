@@ -43,9 +43,9 @@ func serves(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// up starts a server that serves until the script ends: up FLAG....
+// up starts a server with its state in st that serves until the script ends: up FLAG....
 func up(ts *testscript.TestScript, _ bool, args []string) {
-	cmd := startUp(ts, args)
+	cmd := startUp(ts, append([]string{"--state", "st", "--listen", "127.0.0.1:0", "--storage-listen", "127.0.0.1:0"}, args...))
 	ts.Defer(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
