@@ -60,8 +60,7 @@ func states(r *workflow.Run) map[int64]string {
 func (s *Service) advance(ctx context.Context, r *cicd.Record, open []*cicd.Record) error {
 	w, err := s.workflow(ctx, r)
 	if err != nil {
-		r.State, r.Conclusion, r.Message, r.EndedAt = workflow.Completed, workflow.StartupFailure, err.Error(), time.Now().UnixMilli()
-		return nil //nolint:nilerr // it is the run's failure
+		return err
 	}
 	r.ServerURL, r.RetentionDays = s.cfg.URL, s.cfg.Retention.ArtifactDays
 	if r.Vars, err = s.vars(ctx, r, ""); err != nil {
