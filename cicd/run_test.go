@@ -109,6 +109,7 @@ jobs:
 // TestValuesAreOnRecord: who set and deleted a secret is, and its value is not.
 func TestValuesAreOnRecord(t *testing.T) {
 	s := newSite(t, nil)
+	s.call("PUT", "/api/wherry/environments/prod", map[string]any{"name": "prod"}, nil)
 	key := map[string]any{"environment": "prod", "name": "KEY", "value": "very-hidden", "secret": true}
 	s.call("PUT", "/api/wherry/ci/values", key, nil)
 	s.call("DELETE", "/api/wherry/ci/values", key, nil)

@@ -245,7 +245,11 @@ func (m *Manager) copyExecutable() (b binary, err error) {
 	return b, copyTo(f, b.path)
 }
 
+// copyTo lets nothing fork meanwhile: a child between its fork and its exec would
+// hold the copy open for writing, and nobody could execute it (ETXTBSY, golang/go#22315).
 func copyTo(f io.Reader, path string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	out, err := os.CreateTemp(filepath.Dir(path), ".copy-*")
 	if err != nil {
 		return err
