@@ -30,7 +30,7 @@ func TestMail(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up": up, "keep": keepJSON,
+			"up": up, "keep": keepJSON, "json": queryJSON,
 			"mail": func(ts *testscript.TestScript, _ bool, _ []string) {
 				select {
 				case text := <-ts.Value("came").(chan string):
