@@ -44,22 +44,23 @@ func runDelivery(c *cobra.Command, dir state.Dir, keep, asJSON bool) error {
 		return err
 	}
 	say("server %s, state in %s", info.URL, dir)
+	d := &demo.Delivery{State: dir, Client: server, Server: info, Say: say, Messages: messages, Dir: dir.Path("demo", "my-project")}
 	if !keep {
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		defer func() { // what does not end in a minute goes on by itself
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 			defer cancel()
-			_, _ = StopServer(ctx, dir) // one that does not end goes on by itself
+			_ = d.Quiet(ctx)
+			_, _ = StopServer(ctx, dir)
 		}()
+	}
+	if d.Program, err = os.Executable(); err != nil {
+		return err
 	}
 	token, err := os.ReadFile(dir.Path("admin-token"))
 	if err != nil {
 		return err
 	}
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	d := &demo.Delivery{Program: program, State: dir, Client: server, Server: info, Token: strings.TrimSpace(string(token)), Say: say, Messages: messages, Dir: dir.Path("demo", "my-project")}
+	d.Token = strings.TrimSpace(string(token))
 	report, err := d.Run(ctx)
 	if asJSON {
 		b, jerr := json.MarshalIndent(report, "", "  ")

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/workflow"
 )
 
@@ -74,6 +76,31 @@ func (v *delivery) runs(ctx context.Context) ([]*ciRun, error) {
 	}
 	err := v.Client.Do(ctx, "GET", "/api/wherry/ci/runs?repo="+projectName, nil, &list)
 	return list.Runs, err
+}
+
+// Quiet cancels the runs that have not ended, and waits until they have: their
+// agents outlive the server, and would wait for it.
+func (d *Delivery) Quiet(ctx context.Context) error {
+	v := &delivery{Delivery: d}
+	for {
+		runs, err := v.runs(ctx)
+		if err != nil {
+			return err
+		}
+		open := slices.DeleteFunc(runs, func(r *ciRun) bool { return r.State == workflow.Completed })
+		if len(open) == 0 {
+			return nil
+		}
+		for _, r := range open {
+			err := v.Client.Do(ctx, "POST", fmt.Sprintf("/api/wherry/ci/runs/%d/cancel", r.ID), nil, nil)
+			if err != nil && wherry.CodeOf(err) != wherry.CodeInvalidState { // it has ended meanwhile
+				return err
+			}
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // await finds the newest run of a workflow for a ref that has jobs to do; one
