@@ -1,13 +1,13 @@
 package terraform_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -83,12 +83,12 @@ func newHalves(t *testing.T, on setup) *halves {
 }
 
 // half begins an apply, and returns when its first half is done.
-func (h *halves) half() (*exec.Cmd, *bytes.Buffer) {
+func (h *halves) half() (*exec.Cmd, *output) {
 	h.t.Helper()
 	args := []string{"apply", "-auto-approve", "-no-color", "-input=false"}
 	c := exec.CommandContext(h.t.Context(), h.engine, args...)
 	c.Dir, c.Env, c.SysProcAttr = h.dir, append(h.env, h.source.Environment(h.config, args)...), &syscall.SysProcAttr{Setpgid: true}
-	out := &bytes.Buffer{}
+	out := &output{}
 	c.Stdout, c.Stderr = out, out
 	if err := c.Start(); err != nil {
 		h.t.Fatal(err)
@@ -104,6 +104,24 @@ func (h *halves) half() (*exec.Cmd, *bytes.Buffer) {
 			h.t.Fatalf("the first half does not come: %v\n%s", c.Wait(), out)
 		}
 	}
+}
+
+// output is what a program has said so far.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // on lets the second half begin.
@@ -143,6 +161,13 @@ func (h *halves) interrupted() {
 	c, out := h.half()
 	if err := c.Process.Signal(os.Interrupt); err != nil {
 		h.t.Fatal(err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(out.String(), "Interrupt received"); <-tick.C {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("it was not told to stop:\n%s", out)
+		}
 	}
 	h.on()
 	if err := c.Wait(); err == nil {
