@@ -174,7 +174,7 @@ func scimKind(name string) (kind, attribute string) {
 func (s *Service) makeStandIns(ctx context.Context, c *caller, in *deployment.Request, p *plan) error {
 	for _, w := range p.wants {
 		id, err := makeStandIn(ctx, c, w, in.ClusterSpecs[w.Name])
-		if err != nil && !strings.HasSuffix(string(wherry.CodeOf(err)), "_ALREADY_EXISTS") { // another deploy made it meanwhile: RESOURCE_, CATALOG_, SCHEMA_…
+		if err != nil && !strings.HasSuffix(wherry.CodeOf(err), "_ALREADY_EXISTS") { // another deploy made it meanwhile: RESOURCE_, CATALOG_, SCHEMA_…
 			return about(deployment.Resource{Type: "stand-in for " + w.Kind, Key: w.Name, At: w.At}, err)
 		}
 		if w.Kind == deployment.StandInCluster {
