@@ -331,13 +331,13 @@ func ciLogCommand() *cobra.Command {
 				if err := copyLog(c, server, r.ID, j.ID, follow); err != nil {
 					return err
 				}
-				if j.Message != "" { // such as why it never began
-					fmt.Fprintf(c.ErrOrStderr(), "%s %s: %s\n", mark(j.Conclusion), j.Name, j.Message)
+			}
+			if follow { // it has ended since
+				if _, r, err = o.run(c, args[0]); err != nil {
+					return err
 				}
 			}
-			if r.Message != "" { // such as why none of its jobs could be
-				fmt.Fprintf(c.ErrOrStderr(), "%s %s: %s\n", mark(r.Conclusion), r.Name, r.Message)
-			}
+			r.printWhy(c.ErrOrStderr(), args[1:])
 			if !found && len(args) == 2 {
 				return fmt.Errorf("run %d has no job %q that has begun", r.ID, args[1])
 			}
@@ -346,6 +346,19 @@ func ciLogCommand() *cobra.Command {
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job has ended")
 	return o.add(c)
+}
+
+// printWhy says why jobs ended as they did, of the named one or of all, such as
+// that one never began, and why a run has none.
+func (r *ciRun) printWhy(out io.Writer, only []string) {
+	for _, j := range r.Jobs {
+		if j.State == workflow.Completed && j.Message != "" && (len(only) == 0 || only[0] == j.Name || only[0] == j.Key) {
+			fmt.Fprintf(out, "%s %s: %s\n", mark(j.Conclusion), j.Name, j.Message)
+		}
+	}
+	if r.Message != "" {
+		fmt.Fprintf(out, "%s %s: %s\n", mark(r.Conclusion), r.Name, r.Message)
+	}
 }
 
 func copyLog(c *cobra.Command, server *client.Client, run, job int64, follow bool) error {

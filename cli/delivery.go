@@ -46,11 +46,13 @@ func runDelivery(c *cobra.Command, dir state.Dir, keep, asJSON bool) error {
 	say("server %s, state in %s", info.URL, dir)
 	d := &demo.Delivery{State: dir, Client: server, Server: info, Say: say, Messages: messages, Dir: dir.Path("demo", "my-project")}
 	if !keep {
-		defer func() { // what does not end in a minute goes on by itself
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-			defer cancel()
-			_ = d.Quiet(ctx)
-			_, _ = StopServer(ctx, dir)
+		defer func() {
+			quiet, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+			_ = d.Quiet(quiet) // what does not end goes on by itself
+			cancel()
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+			_, _ = StopServer(end, dir) // as does the server
+			cancel()
 		}()
 	}
 	if d.Program, err = os.Executable(); err != nil {

@@ -56,7 +56,7 @@ func cicdTitle(n *graph.Node) string {
 		Serial     any
 		JobRunID   any `json:"job_run_id"`
 		RolledBack any `json:"rolled_back_to"`
-		Suites     []struct{ Tests, Failures, Errors, Skipped int }
+		Suites     []testSuite
 		LeftOut    string `json:"left_out"`
 	}
 	_ = json.Unmarshal(n.Payload, &p) // fields of another shape stay empty
@@ -78,11 +78,7 @@ func cicdTitle(n *graph.Node) string {
 		}
 		return words("workflow job", cmp.Or(p.Name, job), p.Result)
 	case graph.TestResults:
-		tests, failed, skipped := 0, 0, 0
-		for _, s := range p.Suites {
-			tests, failed, skipped = tests+s.Tests, failed+s.Failures+s.Errors, skipped+s.Skipped
-		}
-		line := fmt.Sprintf("tests of %s: %d passed, %d failed, %d skipped", cmp.Or(p.Name, p.Job), tests-failed-skipped, failed, skipped)
+		line := fmt.Sprintf("tests of %s: %s", cmp.Or(p.Name, p.Job), counts(p.Suites))
 		if p.LeftOut != "" {
 			line += "; left out: " + p.LeftOut
 		}
@@ -109,6 +105,18 @@ func cicdTitle(n *graph.Node) string {
 		return words("notification", p.Kind, p.Channel)
 	}
 	return ""
+}
+
+// testSuite counts the cases of one suite; Tests are all.
+type testSuite struct{ Tests, Failures, Errors, Skipped int }
+
+// counts says how the cases of suites ended.
+func counts(suites []testSuite) string {
+	tests, failed, skipped := 0, 0, 0
+	for _, s := range suites {
+		tests, failed, skipped = tests+s.Tests, failed+s.Failures+s.Errors, skipped+s.Skipped
+	}
+	return fmt.Sprintf("%d passed, %d failed, %d skipped", tests-failed-skipped, failed, skipped)
 }
 
 // words joins those that are not empty.

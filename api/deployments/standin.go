@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/wherry-ml/wherry"
@@ -170,11 +171,14 @@ func scimKind(name string) (kind, attribute string) {
 	return "ServicePrincipals", "applicationId"
 }
 
+// madeMeanwhile are the answers where another deploy was first.
+var madeMeanwhile = []string{wherry.CodeAlreadyExists, wherry.CodeCatalogExists, wherry.CodeSchemaExists}
+
 // makeStandIns makes what planStandIns found missing.
 func (s *Service) makeStandIns(ctx context.Context, c *caller, in *deployment.Request, p *plan) error {
 	for _, w := range p.wants {
 		id, err := makeStandIn(ctx, c, w, in.ClusterSpecs[w.Name])
-		if err != nil && !strings.HasSuffix(wherry.CodeOf(err), "_ALREADY_EXISTS") { // another deploy made it meanwhile: RESOURCE_, CATALOG_, SCHEMA_…
+		if err != nil && !slices.Contains(madeMeanwhile, wherry.CodeOf(err)) {
 			return about(deployment.Resource{Type: "stand-in for " + w.Kind, Key: w.Name, At: w.At}, err)
 		}
 		if w.Kind == deployment.StandInCluster {

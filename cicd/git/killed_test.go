@@ -13,12 +13,23 @@ import (
 	"github.com/wherry-ml/wherry/server/servertest"
 )
 
-// TestServerKilled kills the server with SIGKILL at each point of a push, and
-// starts another: what git has is what the store has, once, with who did it.
-func TestServerKilled(t *testing.T) {
+// mortalSite is a server that can be killed, with a repository app and a clone of
+// it whose main is pushed.
+func mortalSite(t *testing.T) (m *servertest.Mortal, s *site, work string) {
+	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("there is no git on the PATH")
 	}
+	m = servertest.StartMortal(t)
+	s = &site{T: t, Server: m.Server, root: t.TempDir(), env: environment(t)}
+	work = s.work("app")
+	s.run(work, "push", "-q", "origin", "main")
+	return m, s, work
+}
+
+// TestServerKilled kills the server with SIGKILL at each point of a push, and
+// starts another: what git has is what the store has, once, with who did it.
+func TestServerKilled(t *testing.T) {
 	for _, c := range []struct {
 		at, hook string
 		moved    bool
@@ -27,15 +38,11 @@ func TestServerKilled(t *testing.T) {
 		{"after refs moved, before that is told", "post-receive", true},
 	} {
 		t.Run(c.at, func(t *testing.T) {
-			m := servertest.StartMortal(t)
-			dir := m.State
-			s := &site{T: t, Server: m.Server, root: t.TempDir(), env: environment(t)}
-			work := s.work("app")
-			s.run(work, "push", "-q", "origin", "main")
+			m, s, work := mortalSite(t)
 			old := s.sha(work, "main")
 			s.commit(work, "b.txt", "b")
 			// The hook is git's own step at that point.
-			name := dir.Path("repos", ".hooks", c.hook)
+			name := m.State.Path("repos", ".hooks", c.hook)
 			hook, err := os.ReadFile(name)
 			if err == nil {
 				err = os.WriteFile(name, fmt.Appendf(nil, "#!/bin/sh\nkill -9 %d\n%s", m.Process.Process.Pid, hook), 0o700)
@@ -48,7 +55,7 @@ func TestServerKilled(t *testing.T) {
 			}
 			_ = m.Process.Wait()
 
-			s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State, cfg.KeepTriggers = dir, true })
+			s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State, cfg.KeepTriggers = m.State, true })
 			s.run(work, "remote", "set-url", "origin", s.url("app"))
 			s.run(work, "ls-remote", "origin")
 			s.consistent("app")
@@ -80,29 +87,22 @@ func TestServerKilled(t *testing.T) {
 // moved and before that was stored leaves what is on the disk here; the next one
 // ends the pull request, once, also where the merge is one commit of its own.
 func TestMergeCutOff(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("there is no git on the PATH")
-	}
-	m := servertest.StartMortal(t)
-	dir := m.State
-	s := &site{T: t, Server: m.Server, root: t.TempDir(), env: environment(t)}
-	work := s.work("app")
-	s.run(work, "push", "-q", "origin", "main")
+	m, s, work := mortalSite(t)
 	s.run(work, "checkout", "-q", "-b", "topic")
 	s.commit(work, "b.txt", "b")
 	s.run(work, "push", "-q", "origin", "topic")
 	var p pull
 	s.call("POST", "/api/wherry/repos/app/pulls", map[string]any{"head": "topic"}, &p)
 	m.Kill()
-	bare := dir.Path("repos", "app.git")
+	bare := m.State.Path("repos", "app.git")
 	squashed := strings.TrimSpace(s.run(bare, "commit-tree", p.HeadSHA+"^{tree}", "-p", p.BaseSHA, "-m", "topic (#1)"))
 	note := fmt.Sprintf(`{"actor":"grace@example.com","pull":1,"merge":%q}`, squashed)
-	if err := os.WriteFile(dir.Path("repos", "app.git", "wherry.pusher"), []byte(note), 0o600); err != nil {
+	if err := os.WriteFile(m.State.Path("repos", "app.git", "wherry.pusher"), []byte(note), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.run(bare, "update-ref", "refs/heads/main", squashed, p.BaseSHA)
 
-	s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State, cfg.KeepTriggers = dir, true })
+	s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State, cfg.KeepTriggers = m.State, true })
 	s.call("GET", "/api/wherry/repos/app/pulls/1", nil, &p)
 	if p.State != "merged" || p.MergeSHA != squashed || p.ClosedBy != "grace@example.com" {
 		t.Errorf("%+v", p)
@@ -117,21 +117,14 @@ func TestMergeCutOff(t *testing.T) {
 // before its folder had its name, has its branches all the same; a creation that
 // fails there leaves the name free.
 func TestCreationCutOff(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("there is no git on the PATH")
-	}
-	m := servertest.StartMortal(t)
-	dir := m.State
-	s := &site{T: t, Server: m.Server, root: t.TempDir(), env: environment(t)}
-	work := s.work("app")
-	s.run(work, "push", "-q", "origin", "main")
+	m, s, work := mortalSite(t)
 	s.call("POST", "/api/wherry/repos", map[string]any{"name": "mine", "fork_of": "app"}, nil)
 	m.Kill()
-	if err := os.RemoveAll(dir.Path("repos", "mine.git")); err != nil {
+	if err := os.RemoveAll(m.State.Path("repos", "mine.git")); err != nil {
 		t.Fatal(err)
 	}
 
-	s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State, cfg.KeepTriggers = dir, true })
+	s.Server = servertest.Start(t, func(cfg *server.Config) { cfg.State, cfg.KeepTriggers = m.State, true })
 	if out := s.run(work, "ls-remote", s.url("mine"), "main"); !strings.HasPrefix(out, s.sha(work, "main")) {
 		t.Errorf("the fork has %q", out)
 	}
@@ -139,7 +132,7 @@ func TestCreationCutOff(t *testing.T) {
 		t.Errorf("nobody pushed to the fork: %+v", list)
 	}
 
-	left := dir.Path("repos", "left.git")
+	left := m.State.Path("repos", "left.git")
 	if err := os.MkdirAll(filepath.Join(left, "refs"), 0o700); err != nil {
 		t.Fatal(err)
 	}
