@@ -23,7 +23,8 @@ type Found struct {
 // own address. Others find what is in their own workspace.
 func (s *Service) workspaces(ctx context.Context, in *findIn) (*Found, error) {
 	id := wherry.IdentityFrom(ctx)
-	list, err := []int64{}, error(nil)
+	var list []int64
+	var err error
 	switch {
 	case in.RunID != 0:
 		list = make([]int64, 1)
