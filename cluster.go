@@ -20,6 +20,7 @@ type Cluster struct {
 	ReasonType string
 	// AgentID is the agent that does its work, "" while it has none.
 	AgentID string
+	Pinned  bool // kept from being deleted for good
 	// Spec is the settings as received.
 	Spec json.RawMessage
 
@@ -28,6 +29,15 @@ type Cluster struct {
 	TerminatedAt   int64
 	LastActivityAt int64
 	Version        int64
+}
+
+// Deletable returns INVALID_STATE of a cluster that may not be deleted for good.
+// The provider databricks of Terraform looks for the message's last words.
+func (c *Cluster) Deletable() error {
+	if c.Pinned {
+		return Errorf(CodeInvalidState, "Cluster %s is pinned: unpin the cluster first", c.ID)
+	}
+	return nil
 }
 
 // States of a cluster.

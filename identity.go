@@ -16,8 +16,12 @@ type Principal struct {
 	// ObjectID is what Entra calls the principal; "" if it has only the one that
 	// auth.ObjectID makes of its client id or number.
 	ObjectID string `json:"-"`
-	Admin    bool   `json:"admin"`
-	Active   bool   `json:"active"`
+	// ExternalID and Entitlements are kept for SCIM, the latter with a space
+	// between two; they are not enforced.
+	ExternalID   string `json:"-"`
+	Entitlements string `json:"-"`
+	Admin        bool   `json:"admin"`
+	Active       bool   `json:"active"`
 }
 
 // Kinds of principal.

@@ -13,10 +13,10 @@ import (
 	"github.com/wherry-ml/wherry/store"
 )
 
-const principalColumns = `id, kind, user_name, display_name, application_id, object_id, admin, active`
+const principalColumns = `id, kind, user_name, display_name, application_id, object_id, external_id, entitlements, admin, active`
 
 func scanPrincipal(scan func(...any) error) (p wherry.Principal, err error) {
-	err = scan(&p.ID, &p.Kind, &p.UserName, &p.DisplayName, &p.ApplicationID, &p.ObjectID, &p.Admin, &p.Active)
+	err = scan(&p.ID, &p.Kind, &p.UserName, &p.DisplayName, &p.ApplicationID, &p.ObjectID, &p.ExternalID, &p.Entitlements, &p.Admin, &p.Active)
 	return p, err
 }
 
@@ -128,13 +128,14 @@ func insertPrincipal(tx *store.Tx, p wherry.Principal) (_ wherry.Principal, err 
 	return p, err
 }
 
-// UpdatePrincipal changes what may change: display name, active, admin. The
-// installation's first admin stays active and admin.
+// UpdatePrincipal changes what may change: display name, active, admin and what
+// SCIM keeps. The installation's first admin stays active and admin.
 func UpdatePrincipal(tx *store.Tx, p wherry.Principal) error {
 	if p.ID == 1 && (!p.Active || !p.Admin) {
 		return wherry.Errorf(wherry.CodeInvalidParameter, "%s is the installation's admin and stays so", p.UserName)
 	}
-	_, err := tx.Exec(`UPDATE principal SET display_name = $1, active = $2, admin = $3, version = version + 1 WHERE id = $4`, p.DisplayName, p.Active, p.Admin, p.ID)
+	_, err := tx.Exec(`UPDATE principal SET display_name = $1, active = $2, admin = $3, external_id = $4, entitlements = $5, version = version + 1 WHERE id = $6`,
+		p.DisplayName, p.Active, p.Admin, p.ExternalID, p.Entitlements, p.ID)
 	return err
 }
 

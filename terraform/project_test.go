@@ -19,6 +19,7 @@ import (
 	"github.com/wherry-ml/wherry/egress"
 	wherryproject "github.com/wherry-ml/wherry/project"
 	"github.com/wherry-ml/wherry/server/servertest"
+	"github.com/wherry-ml/wherry/terraform"
 )
 
 const teamProject = `
@@ -294,7 +295,7 @@ func testTeamProject(t *testing.T, on setup) {
 	p.env = append(without(p.env, "DATABRICKS_"), c.env...)
 	p.run("init", "-no-color", "-input=false")
 	p.run("validate", "-no-color")
-	p.realOnes()
+	p.realOnes(terraform.StandIns...)
 	p.apply()
 	p.unchanged()
 
@@ -422,7 +423,7 @@ func testNewProject(t *testing.T, on setup) {
 	name := regexp.MustCompile(`storage_account_name = "(.*)"`).FindStringSubmatch(string(backend))[1]
 	c.stateStore("rg-churn-tfstate", name)
 	p.run("init", "-no-color", "-input=false", "-backend-config=environments/staging.backend.hcl")
-	p.realOnes()
+	p.realOnes(terraform.StandIns...)
 	p.run("apply", "-auto-approve", "-no-color", "-input=false", "-var-file=environments/staging.tfvars")
 	if code, out := p.try("plan", "-detailed-exitcode", "-no-color", "-input=false", "-var-file=environments/staging.tfvars"); code != 0 {
 		t.Errorf("a second plan is not empty: exit %d\n%s", code, out)

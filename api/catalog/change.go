@@ -54,7 +54,7 @@ func securable(kind string, in *request) (n wherry.Securable, parent string, err
 		err = volume(&n, in)
 	case wherry.SecurableFunction:
 	case wherry.SecurableExternalLocation:
-		n.Location, err = location(in.URL)
+		n.Location, err = externalURL(in.URL)
 		return n, "", err
 	default:
 		return n, "", nil
@@ -111,6 +111,17 @@ func volume(n *wherry.Securable, in *request) (err error) {
 	default:
 		return wherry.Errorf(wherry.CodeInvalidParameter, "volume_type must be MANAGED or EXTERNAL, not %q", in.VolumeType)
 	}
+}
+
+// externalURL checks the URL of an external location. That of a whole container
+// ends in a slash, as on the platform, whatever was asked for: it is seen in
+// terraform-provider-databricks' issue 4136.
+func externalURL(uri string) (string, error) {
+	uri, err := location(uri)
+	if u, bad := url.Parse(uri); err == nil && bad == nil && u.Host != "" && u.Path == "" {
+		uri += "/"
+	}
+	return uri, err
 }
 
 // location checks the URI of something external. A place on the server's own
@@ -182,7 +193,7 @@ func (s *Service) update(ctx context.Context, kind string, in *request) (*wherry
 	}
 	url := in.URL
 	if kind == wherry.SecurableExternalLocation && url != "" {
-		if url, err = location(url); err != nil {
+		if url, err = externalURL(url); err != nil {
 			return nil, err
 		}
 	}

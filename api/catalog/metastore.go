@@ -75,3 +75,28 @@ func (s *Service) assignment(ctx context.Context, _ *api.Empty) (*assignmentOutp
 	}
 	return &assignmentOutput{MetastoreID: m.ID, WorkspaceID: wherry.IdentityFrom(ctx).WorkspaceID, DefaultCatalog: store.DefaultCatalog}, nil
 }
+
+type assignmentInput struct {
+	WorkspaceID    int64  `json:"workspace_id"`
+	MetastoreID    string `json:"metastore_id"`
+	DefaultCatalog string `json:"default_catalog_name"`
+}
+
+// assign takes what is so from the start: each workspace has the one metastore.
+// Another default catalog than its own is not supported.
+func (s *Service) assign(ctx context.Context, in *assignmentInput) (*api.Empty, error) {
+	if in.MetastoreID != "" {
+		if _, err := s.metastore(ctx, &metastoreInput{ID: in.MetastoreID}); err != nil {
+			return nil, err
+		}
+	}
+	if in.DefaultCatalog != "" && in.DefaultCatalog != store.DefaultCatalog {
+		return nil, wherry.NotImplemented("another default catalog than " + store.DefaultCatalog)
+	}
+	return &api.Empty{}, nil
+}
+
+// unassign finds nothing that could be taken away.
+func (s *Service) unassign(_ context.Context, in *assignmentInput) (*api.Empty, error) {
+	return nil, wherry.Errorf(wherry.CodeDoesNotExist, "No assignment of workspace %d can be removed: each workspace here has the metastore as long as it is there.", in.WorkspaceID)
+}

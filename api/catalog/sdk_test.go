@@ -303,7 +303,7 @@ func TestStoredKinds(t *testing.T) {
 	}
 	must(w.ExternalLocations.Create(ctx, sdk.CreateExternalLocation{Name: "lake", CredentialName: "lake-cred", Url: "abfss://raw@acct.dfs.core.windows.net/"}))(t)
 	loc := must(w.ExternalLocations.GetByName(ctx, "lake"))(t)
-	if loc.Url != "abfss://raw@acct.dfs.core.windows.net" || loc.CredentialName != "lake-cred" {
+	if loc.Url != "abfss://raw@acct.dfs.core.windows.net/" || loc.CredentialName != "lake-cred" {
 		t.Errorf("location %+v", loc)
 	}
 	_, err := w.ExternalLocations.Create(ctx, sdk.CreateExternalLocation{Name: "zone", CredentialName: "lake-cred", Url: "abfss://raw@acct.dfs.core.windows.net/zone", ReadOnly: true})

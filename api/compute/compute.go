@@ -35,6 +35,8 @@ func (a *API) Routes() (routes []api.Route) {
 			api.Route{Method: "POST", Path: base + "edit", Permission: api.Write, Summary: "Replace a cluster's settings", Handler: api.JSON(a.edit)},
 			api.Route{Method: "POST", Path: base + "delete", Permission: api.Write, Summary: "Terminate a cluster", Handler: api.JSON(a.terminate)},
 			api.Route{Method: "POST", Path: base + "permanent-delete", Permission: api.Write, Summary: "Delete a cluster for good", Handler: api.JSON(a.remove)},
+			api.Route{Method: "POST", Path: base + "pin", Permission: api.Admin, Summary: "Keep a cluster from being deleted for good", Handler: api.JSON(a.pin(true))},
+			api.Route{Method: "POST", Path: base + "unpin", Permission: api.Admin, Summary: "Let a pinned cluster be deleted", Handler: api.JSON(a.pin(false))},
 			api.Route{Method: "POST", Path: base + "events", Permission: api.Read, Summary: "A cluster's history", Handler: api.JSON(a.events)},
 			api.Route{Method: "GET", Path: base + "list-node-types", Permission: api.SignedIn, Summary: "Known machine types", Handler: api.JSON(a.nodeTypes)},
 			api.Route{Method: "GET", Path: base + "spark-versions", Permission: api.SignedIn, Summary: "Known runtimes", Handler: api.JSON(a.sparkVersions)},
@@ -118,6 +120,8 @@ type listIn struct {
 	Filter    struct {
 		Sources []string `json:"cluster_sources"`
 		States  []string `json:"cluster_states"`
+		Pinned  bool     `json:"is_pinned"`
+		Policy  string   `json:"policy_id"`
 	} `json:"filter_by"`
 }
 
@@ -133,8 +137,11 @@ func (a *API) list(ctx context.Context, in *listIn) (*listOut, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Filter.Policy != "" {
+		return nil, wherry.NotImplemented("clusters/list of a policy")
+	}
 	all = slices.DeleteFunc(all, func(c wherry.Cluster) bool {
-		return len(in.Filter.Sources) > 0 && !slices.Contains(in.Filter.Sources, c.Source) ||
+		return in.Filter.Pinned && !c.Pinned || len(in.Filter.Sources) > 0 && !slices.Contains(in.Filter.Sources, c.Source) ||
 			len(in.Filter.States) > 0 && !slices.Contains(in.Filter.States, c.State)
 	})
 	from, size := 0, in.PageSize
@@ -178,6 +185,12 @@ func (a *API) edit(ctx context.Context, in *document) (*api.Empty, error) {
 		return nil, err
 	}
 	return &api.Empty{}, a.manager.EditCluster(ctx, workspace(ctx), in.ID, in.Raw)
+}
+
+func (a *API) pin(pinned bool) func(context.Context, *clusterID) (*api.Empty, error) {
+	return func(ctx context.Context, in *clusterID) (*api.Empty, error) {
+		return &api.Empty{}, a.manager.PinCluster(ctx, workspace(ctx), in.ID, pinned)
+	}
 }
 
 func (a *API) terminate(ctx context.Context, in *clusterID) (*api.Empty, error) {

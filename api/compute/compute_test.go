@@ -72,6 +72,22 @@ func TestClusterLife(t *testing.T) {
 	if c.ClusterName != "yours" || c.State != compute.StateTerminated || c.TerminationReason.Code != "USER_REQUEST" || len(c.CustomTags) != 0 {
 		t.Errorf("%+v", c)
 	}
+	pinned := func() int {
+		list := must(w.Clusters.ListAll(ctx, compute.ListClustersRequest{FilterBy: &compute.ListClustersFilterBy{IsPinned: true}}))(t)
+		return len(list)
+	}
+	if n := pinned(); n != 0 {
+		t.Errorf("%d clusters are pinned", n)
+	}
+	if err := w.Clusters.PinByClusterId(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Clusters.PermanentDeleteByClusterId(ctx, id); err == nil || !strings.Contains(err.Error(), "unpin the cluster first") || pinned() != 1 {
+		t.Errorf("a pinned cluster, deleted: %v", err)
+	}
+	if err := w.Clusters.UnpinByClusterId(ctx, id); err != nil || pinned() != 0 {
+		t.Errorf("unpin: %v", err)
+	}
 	// A job's task starts it again.
 	if run := must(must(w.Jobs.Submit(ctx, submit))(t).Get())(t); run.State.ResultState != jobs.RunResultStateSuccess {
 		t.Errorf("run on a terminated cluster: %+v", run.State)

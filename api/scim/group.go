@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -323,9 +322,6 @@ func (d *directory) put(g azure.Object, f scimFields) error {
 	}
 	return azure.PutObject(d.tx, g, d.by)
 }
-
-// memberFilter is how a patch names one member to remove.
-var memberFilter = regexp.MustCompile(`(?i)^(members|entitlements)\s*\[\s*value\s+eq\s+"([^"]*)"\s*\]$`)
 
 func (a *API) removeGroup(w http.ResponseWriter, r *http.Request) error {
 	err := a.edit(r, func(d *directory) error {

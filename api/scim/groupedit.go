@@ -29,7 +29,7 @@ type groupInput struct {
 func plain(list []complexValue) []string {
 	out := make([]string, 0, len(list))
 	for _, v := range list {
-		if !slices.Contains(out, v.Value) {
+		if v.Value != "" && !slices.Contains(out, v.Value) { // the provider databricks sends "" for none
 			out = append(out, v.Value)
 		}
 	}
@@ -165,39 +165,12 @@ func (a *API) patchGroup(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return a.changeGroup(w, r, func(d *directory, g *azure.Object, f *scimFields) error {
-		for _, o := range in.Operations {
-			changes := map[string]json.RawMessage{o.Path: o.Value}
-			if o.Path == "" {
-				changes = nil // else Unmarshal adds to what is there
-				if err := json.Unmarshal(o.Value, &changes); err != nil {
-					return wherry.Errorf(wherry.CodeInvalidParameter, "an operation without a path needs an object as value")
-				}
-			}
-			for path, value := range changes {
-				if err := d.apply(g, f, strings.ToLower(o.Op), path, value); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return in.each(func(op, path string, value json.RawMessage) error { return d.apply(g, f, op, path, value) })
 	})
 }
 
 // apply does one operation of a patch.
 func (d *directory) apply(g *azure.Object, f *scimFields, op, path string, value json.RawMessage) error {
-	if op != "add" && op != "replace" && op != "remove" {
-		return wherry.Errorf(wherry.CodeInvalidParameter, "op is %q: add, replace and remove are there", op)
-	}
-	if m := memberFilter.FindStringSubmatch(path); m != nil {
-		if op != "remove" {
-			return wherry.NotImplemented("the SCIM operation " + op + " of " + path)
-		}
-		b, err := json.Marshal([]complexValue{{m[2]}})
-		if err != nil {
-			return err
-		}
-		path, value = m[1], b
-	}
 	switch strings.ToLower(path) {
 	case "members":
 		ids, err := listed(path, value)
@@ -237,36 +210,4 @@ func (d *directory) applyText(g *azure.Object, f *scimFields, op, path string, v
 	}
 	f.ExternalID = text
 	return nil
-}
-
-// listed are the values of a patch: a list, or one of them.
-func listed(path string, value json.RawMessage) ([]string, error) {
-	if len(value) == 0 {
-		return nil, nil
-	}
-	var list []complexValue
-	if err := json.Unmarshal(value, &list); err == nil {
-		return plain(list), nil
-	}
-	var one complexValue
-	if err := json.Unmarshal(value, &one); err != nil {
-		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "%s cannot be %s: a list of {\"value\": …} is expected", path, value)
-	}
-	return []string{one.Value}, nil
-}
-
-// merged is what a list of values becomes by an operation.
-func merged(op string, have, given []string, all bool) []string {
-	switch {
-	case op == "replace" || op == "remove" && all:
-		return given
-	case op == "remove":
-		return slices.DeleteFunc(slices.Clone(have), func(v string) bool { return slices.Contains(given, v) })
-	}
-	for _, v := range given {
-		if !slices.Contains(have, v) {
-			have = append(slices.Clone(have), v)
-		}
-	}
-	return have
 }

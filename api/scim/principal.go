@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
@@ -29,7 +30,9 @@ func (a *API) me(w http.ResponseWriter, r *http.Request) error {
 	return api.WriteJSON(w, http.StatusOK, selected(doc, r))
 }
 
-// selected leaves out what the caller did not ask for.
+// selected leaves out what the caller did not ask for. A service principal's
+// applicationId is always returned: the provider databricks of Terraform asks
+// for userName and reads it (terraform-provider-databricks 1.126.0).
 func selected(doc map[string]any, r *http.Request) map[string]any {
 	q := r.URL.Query()
 	for name := range strings.SplitSeq(q.Get("excludedAttributes"), ",") {
@@ -38,7 +41,7 @@ func selected(doc map[string]any, r *http.Request) map[string]any {
 	if want := q.Get("attributes"); want != "" {
 		names := strings.Split(want, ",")
 		for name := range doc {
-			keep := name == "id" || name == "schemas"
+			keep := name == "id" || name == "schemas" || name == "applicationId"
 			for _, n := range names {
 				n, _, _ = strings.Cut(strings.TrimSpace(n), ".")
 				keep = keep || strings.EqualFold(n, name)
@@ -203,10 +206,13 @@ func (a *API) get(k kind) handler {
 
 // input is what a client may set.
 type input struct {
-	UserName      string  `json:"userName"`
-	DisplayName   *string `json:"displayName"`
-	ApplicationID string  `json:"applicationId"`
-	Active        *bool   `json:"active"`
+	UserName      string         `json:"userName"`
+	DisplayName   *string        `json:"displayName"`
+	ApplicationID string         `json:"applicationId"`
+	Active        *bool          `json:"active"`
+	ExternalID    *string        `json:"externalId"`
+	Entitlements  []complexValue `json:"entitlements"`
+	Roles         []complexValue `json:"roles"`
 	Groups        []struct {
 		Value   string `json:"value"`
 		Display string `json:"display"`
@@ -235,6 +241,37 @@ func (in *input) displayName() string {
 		return ""
 	}
 	return *in.DisplayName
+}
+
+// describe sets of a principal what the document names.
+func (in *input) describe(p *wherry.Principal) error {
+	if len(in.Roles) > 0 {
+		return wherry.NotImplemented("roles of a principal")
+	}
+	if in.DisplayName != nil {
+		p.DisplayName = *in.DisplayName
+	}
+	if in.Active != nil {
+		p.Active = *in.Active
+	}
+	if in.ExternalID != nil {
+		p.ExternalID = *in.ExternalID
+	}
+	if in.Entitlements == nil {
+		return nil
+	}
+	return entitle(p, plain(in.Entitlements))
+}
+
+// entitle makes a principal's entitlements those of the list.
+func entitle(p *wherry.Principal, list []string) error {
+	for _, name := range list {
+		if strings.ContainsFunc(name, unicode.IsSpace) {
+			return wherry.Errorf(wherry.CodeInvalidParameter, "entitlement %q is not a valid name", name)
+		}
+	}
+	p.Entitlements = strings.Join(list, " ")
+	return nil
 }
 
 // join makes a principal's groups those of the document: admins, and those that
@@ -311,16 +348,24 @@ func (a *API) create(k kind) handler {
 			} else {
 				p, err = a.addServicePrincipal(d.tx, in)
 			}
-			if err == nil && in.Active != nil && !*in.Active {
-				p.Active = false
-				err = auth.UpdatePrincipal(d.tx, p)
+			if err != nil {
+				return err
 			}
-			if err == nil && in.Groups != nil { // one that Graph made may be in some
-				err = in.join(d, p)
+			if in.DisplayName != nil && *in.DisplayName == "" {
+				in.DisplayName = nil // it has been given one
 			}
-			if err == nil {
-				doc, err = d.principal(p, false)
+			if err := in.describe(&p); err != nil {
+				return err
 			}
+			if err := auth.UpdatePrincipal(d.tx, p); err != nil {
+				return err
+			}
+			if in.Groups != nil { // one that Graph made may be in some
+				if err := in.join(d, p); err != nil {
+					return err
+				}
+			}
+			doc, err = d.principal(p, false)
 			return err
 		})
 		if err != nil {
@@ -356,14 +401,8 @@ func (a *API) replace(k kind) handler {
 			return err
 		}
 		return a.change(w, r, k, func(d *directory, p *wherry.Principal) error {
-			if in.DisplayName != nil {
-				p.DisplayName = *in.DisplayName
-			}
-			if in.Active != nil {
-				p.Active = *in.Active
-			}
-			if in.Groups == nil {
-				return nil
+			if err := in.describe(p); err != nil || in.Groups == nil {
+				return err
 			}
 			p.Admin = in.admin()
 			return in.join(d, *p)
@@ -392,66 +431,6 @@ func (a *API) change(w http.ResponseWriter, r *http.Request, k kind, edit func(*
 		return err
 	}
 	return api.WriteJSON(w, http.StatusOK, doc)
-}
-
-// operations is a SCIM patch.
-type operations struct {
-	Operations []struct {
-		Op    string          `json:"op"`
-		Path  string          `json:"path"`
-		Value json.RawMessage `json:"value"`
-	} `json:"Operations"`
-}
-
-func (a *API) patch(k kind) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		var in operations
-		if err := read(r, &in); err != nil {
-			return err
-		}
-		return a.change(w, r, k, func(_ *directory, p *wherry.Principal) error {
-			for _, o := range in.Operations {
-				changes := map[string]json.RawMessage{o.Path: o.Value}
-				if o.Path == "" {
-					changes = nil // else Unmarshal adds to what is there
-					if err := json.Unmarshal(o.Value, &changes); err != nil {
-						return wherry.Errorf(wherry.CodeInvalidParameter, "an operation without a path needs an object as value")
-					}
-				}
-				for name, value := range changes {
-					if err := apply(p, strings.ToLower(o.Op), name, value); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		})
-	}
-}
-
-// apply sets one attribute; the others are not supported, and said so.
-func apply(p *wherry.Principal, op, name string, value json.RawMessage) error {
-	if op != "add" && op != "replace" {
-		return wherry.NotImplemented("the SCIM operation " + op)
-	}
-	var err error
-	switch name {
-	case "active":
-		if json.Unmarshal(value, &p.Active) != nil { // Terraform quotes it
-			var s string
-			if err = json.Unmarshal(value, &s); err == nil {
-				p.Active = strings.EqualFold(s, "true")
-			}
-		}
-	case "displayName":
-		err = json.Unmarshal(value, &p.DisplayName)
-	default:
-		return wherry.NotImplemented("changing " + name + " by SCIM")
-	}
-	if err != nil {
-		return wherry.Errorf(wherry.CodeInvalidParameter, "%s cannot be %s", name, value)
-	}
-	return nil
 }
 
 func (a *API) remove(k kind) handler {

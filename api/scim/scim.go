@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/wherry-ml/wherry"
 	"github.com/wherry-ml/wherry/api"
@@ -134,10 +135,12 @@ func (d *directory) principal(p wherry.Principal, full bool) (map[string]any, er
 func document(p wherry.Principal, full bool) map[string]any {
 	doc := map[string]any{
 		"id": strconv.FormatInt(p.ID, 10), "displayName": p.DisplayName, "active": p.Active,
-		"entitlements": values("workspace-access", "databricks-sql-access"),
 	}
-	if p.Admin {
-		doc["entitlements"] = values("workspace-access", "databricks-sql-access", "allow-cluster-create")
+	if p.ExternalID != "" {
+		doc["externalId"] = p.ExternalID
+	}
+	if p.Entitlements != "" {
+		doc["entitlements"] = values(strings.Fields(p.Entitlements)...)
 	}
 	if p.Kind == wherry.KindServicePrincipal {
 		doc["schemas"], doc["applicationId"] = []string{schemaService}, p.ApplicationID

@@ -79,6 +79,51 @@ func TestUsers(t *testing.T) {
 	})
 }
 
+// TestEntitlements shows that what a client asks for comes back: no more, no less.
+func TestEntitlements(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		call := served(t, db)
+		const app = "0a0b0c0d-0000-4000-8000-000000000000"
+		made := call(201, "POST", "/ServicePrincipals", `{"displayName": "ci", "applicationId": "`+app+`", "externalId": "x-1", "entitlements": [{"value": "allow-cluster-create"}, {"value": "workspace-access"}]}`)
+		where := "/ServicePrincipals/" + made["id"].(string)
+		// As the provider databricks asks for it.
+		got := call(200, "GET", where+"?attributes=userName,displayName,active,externalId,entitlements", "")
+		if entitled(got) != "allow-cluster-create workspace-access" || got["applicationId"] != app || got["externalId"] != "x-1" {
+			t.Errorf("made %v", got)
+		}
+		for _, c := range [][2]string{
+			{`{"active": true}`, "allow-cluster-create workspace-access"},
+			{`{"active": true, "entitlements": [{"value": ""}]}`, ""}, // what the provider sends for none
+		} {
+			if got := entitled(call(200, "PUT", where, c[0])); got != c[1] {
+				t.Errorf("PUT %s: %s", c[0], got)
+			}
+		}
+		for _, c := range [][2]string{
+			{`{"op": "add", "path": "entitlements", "value": [{"value": "databricks-sql-access"}, {"value": "workspace-access"}]}`, "databricks-sql-access workspace-access"},
+			{`{"op": "remove", "path": "entitlements[value eq \"databricks-sql-access\"]"}`, "workspace-access"},
+			{`{"op": "replace", "path": "entitlements", "value": [{"value": "allow-cluster-create"}]}`, "allow-cluster-create"},
+			{`{"op": "remove", "path": "entitlements"}`, ""},
+		} {
+			if got := entitled(call(200, "PATCH", where, `{"Operations": [`+c[0]+`]}`)); got != c[1] {
+				t.Errorf("PATCH %s: %s", c[0], got)
+			}
+		}
+		call(400, "PUT", where, `{"entitlements": [{"value": "two words"}]}`)
+		call(501, "PUT", where, `{"roles": [{"value": "x"}]}`)
+	})
+}
+
+// entitled are the entitlements of a document, with a space between two.
+func entitled(doc document) string {
+	var list []string
+	have, _ := doc["entitlements"].([]any) // left out where there are none
+	for _, v := range have {
+		list = append(list, v.(document)["value"].(string))
+	}
+	return strings.Join(list, " ")
+}
+
 func TestListing(t *testing.T) {
 	db := storetest.SQLite(t)
 	call := served(t, db)

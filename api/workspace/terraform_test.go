@@ -87,6 +87,11 @@ func TestTerraformCalls(t *testing.T) {
 		{"GET", "/api/2.1/unity-catalog/current-metastore-assignment", "", 200, map[string]string{"metastore_id": "*", "workspace_id": "1"}},
 		{"GET", "/api/2.1/unity-catalog/metastore_summary", "", 200, map[string]string{"metastore_id": "$metastore_id"}},
 
+		{"PUT", "/api/2.1/unity-catalog/workspaces/1/metastore", `{"metastore_id":"$metastore_id"}`, 200, nil},
+		{"PUT", "/api/2.1/unity-catalog/workspaces/1/metastore", `{"metastore_id":"another"}`, 404, nil},
+		{"PATCH", "/api/2.1/unity-catalog/workspaces/1/metastore", `{"metastore_id":"$metastore_id","default_catalog_name":"sales"}`, 501, nil},
+		{"DELETE", "/api/2.1/unity-catalog/workspaces/1/metastore?metastore_id=$metastore_id", "", 404, nil},
+
 		{"POST", "/api/2.0/secrets/scopes/create", `{"scope":"terraform"}`, 200, nil},
 		{"GET", "/api/2.0/secrets/scopes/list", "", 200, map[string]string{"scopes.0.name": "terraform", "scopes.0.backend_type": "DATABRICKS"}},
 		{"POST", "/api/2.0/secrets/put", `{"scope":"terraform","key":"k","string_value":"v"}`, 200, nil},

@@ -18,6 +18,8 @@ var groups = []group{
 		{use: "start CLUSTER_ID", short: "Start a cluster and wait until it runs", method: "POST", path: "/api/2.1/clusters/start", wait: clusterRuns},
 		{use: "restart CLUSTER_ID", short: "Restart a cluster and wait until it runs", method: "POST", path: "/api/2.1/clusters/restart", wait: clusterRuns},
 		{use: "delete CLUSTER_ID", short: "Terminate a cluster and wait until it has ended", method: "POST", path: "/api/2.1/clusters/delete", wait: clusterEnds},
+		{use: "pin CLUSTER_ID", short: "Keep a cluster from being deleted for good", method: "POST", path: "/api/2.1/clusters/pin"},
+		{use: "unpin CLUSTER_ID", short: "Let a pinned cluster be deleted", method: "POST", path: "/api/2.1/clusters/unpin"},
 		{use: "permanent-delete CLUSTER_ID", short: "Delete a cluster for good", method: "POST", path: "/api/2.1/clusters/permanent-delete"},
 		{use: "spark-versions", short: "List runtimes", method: "GET", path: "/api/2.1/clusters/spark-versions", list: "versions", columns: []string{"KEY=key", "NAME=name"}},
 	}},

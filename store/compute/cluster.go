@@ -12,7 +12,7 @@ import (
 )
 
 const clusterColumns = `c.id, c.workspace_id, c.name, c.source, c.job_run_id, c.cluster_key, c.state, c.state_message, c.reason_code, c.reason_type,
-	c.agent_id, c.spec, c.created_at, c.started_at, c.terminated_at, c.last_activity_at, c.version,
+	c.agent_id, c.pinned, c.spec, c.created_at, c.started_at, c.terminated_at, c.last_activity_at, c.version,
 	p.id, p.kind, p.user_name, p.display_name, p.application_id, p.admin, p.active`
 
 // TopicCluster tells that clusters changed (DB.Watch).
@@ -24,7 +24,7 @@ func scanCluster(scan func(...any) error) (c wherry.Cluster, err error) {
 	var spec string
 	o := &c.Owner
 	err = scan(&c.ID, &c.WorkspaceID, &c.Name, &c.Source, &c.JobRunID, &c.Key, &c.State, &c.Message, &c.ReasonCode, &c.ReasonType,
-		&c.AgentID, &spec, &c.CreatedAt, &c.StartedAt, &c.TerminatedAt, &c.LastActivityAt, &c.Version,
+		&c.AgentID, &c.Pinned, &spec, &c.CreatedAt, &c.StartedAt, &c.TerminatedAt, &c.LastActivityAt, &c.Version,
 		&o.ID, &o.Kind, &o.UserName, &o.DisplayName, &o.ApplicationID, &o.Admin, &o.Active)
 	c.Spec = json.RawMessage(spec)
 	return c, err
@@ -127,9 +127,9 @@ func (s *Store) Update(ctx context.Context, c wherry.Cluster, event string, deta
 			}
 		}
 		if err := tx.ExecVersioned(`UPDATE cluster SET name = $1, state = $2, state_message = $3, reason_code = $4, reason_type = $5, agent_id = $6,
-			spec = $7, started_at = $8, terminated_at = $9, last_activity_at = $10, version = version + 1 WHERE id = $11 AND version = $12`,
+			spec = $7, started_at = $8, terminated_at = $9, last_activity_at = $10, pinned = $11, version = version + 1 WHERE id = $12 AND version = $13`,
 			c.Name, c.State, c.Message, c.ReasonCode, c.ReasonType, c.AgentID,
-			string(c.Spec), c.StartedAt, c.TerminatedAt, c.LastActivityAt, c.ID, c.Version); err != nil {
+			string(c.Spec), c.StartedAt, c.TerminatedAt, c.LastActivityAt, c.Pinned, c.ID, c.Version); err != nil {
 			return err
 		}
 		tx.Changed(TopicCluster)
@@ -148,10 +148,14 @@ func (s *Store) Touch(ctx context.Context, id string) error {
 	})
 }
 
-// Delete removes a cluster and its history for good.
+// Delete removes a cluster and its history for good; INVALID_STATE if it is pinned.
 func (s *Store) Delete(ctx context.Context, ws int64, id string) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
-		if _, err := clusterTx(tx, ws, id); err != nil {
+		c, err := clusterTx(tx, ws, id)
+		if err != nil {
+			return err
+		}
+		if err := c.Deletable(); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(`DELETE FROM cluster_event WHERE cluster_id = $1`, id); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,10 +27,36 @@ func createCluster(ctx context.Context, c *Client, s *state) error {
 			return err
 		}
 	}
+	if s.Bool("is_pinned") {
+		if err := pin(ctx, c, s); err != nil {
+			return err
+		}
+	}
 	if s.Bool("no_wait") {
 		return nil
 	}
 	return running(ctx, c, s)
+}
+
+// pin pins a cluster, or unpins it, as the configuration says.
+func pin(ctx context.Context, c *Client, s *state) error {
+	verb := "unpin"
+	if s.Bool("is_pinned") {
+		verb = "pin"
+	}
+	_, err := c.do(ctx, "POST", clusters+verb, map[string]any{"cluster_id": s.ID()})
+	return err
+}
+
+// pinned tells whether a cluster is among the pinned ones: no document of a
+// cluster says so.
+func pinned(ctx context.Context, c *Client, id string) (bool, error) {
+	doc, err := c.do(ctx, "GET", clusters+"list?page_size=100&filter_by.is_pinned=true", nil) // no more than 100 can be
+	if err != nil {
+		return false, err
+	}
+	list, _ := doc["clusters"].([]any)
+	return slices.ContainsFunc(list, func(one any) bool { return provider.At(one, "cluster_id") == id }), nil
 }
 
 // running waits until a cluster runs, or will not.
@@ -76,6 +103,13 @@ func readCluster(ctx context.Context, c *Client, s *state) error {
 		delete(doc, "num_workers") // of the moment
 	}
 	s.Decode(doc)
+	is, err := pinned(ctx, c, s.ID())
+	if err != nil {
+		return err
+	}
+	if is || s.Values["is_pinned"] != nil {
+		s.Values["is_pinned"] = is
+	}
 	s.Values["cluster_id"], s.Values["url"] = s.ID(), strings.TrimSuffix(c.sdk.Config.Host, "/")+"/#setting/clusters/"+s.ID()+"/configuration"
 	return nil
 }
@@ -84,8 +118,16 @@ func editCluster(ctx context.Context, c *Client, s *state) error {
 	body := s.Encode()
 	delete(body, "libraries")
 	body["cluster_id"] = s.ID()
-	if _, err := c.do(ctx, "POST", clusters+"edit", body); err != nil || !s.Changed("library") {
+	if _, err := c.do(ctx, "POST", clusters+"edit", body); err != nil {
 		return err
+	}
+	if s.Changed("is_pinned") {
+		if err := pin(ctx, c, s); err != nil {
+			return err
+		}
+	}
+	if !s.Changed("library") {
+		return nil
 	}
 	now, before := libraries(s, s.Values), libraries(s, s.Prior)
 	for _, change := range []struct {
@@ -121,6 +163,12 @@ func without(all, some []any) (out []any) {
 }
 
 func deleteCluster(ctx context.Context, c *Client, s *state) error {
+	if s.Bool("is_pinned") {
+		s.Values["is_pinned"] = false
+		if err := pin(ctx, c, s); err != nil {
+			return err
+		}
+	}
 	_, err := c.do(ctx, "POST", clusters+"permanent-delete", map[string]any{"cluster_id": s.ID()})
 	return err
 }

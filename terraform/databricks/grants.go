@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/wherry-ml/wherry/terraform/provider"
@@ -196,10 +197,7 @@ func assign(ctx context.Context, c *Client, s *state) error {
 	if err != nil {
 		return err
 	}
-	workspace := s.String("workspace_id")
-	if workspace == "" {
-		workspace = fmt.Sprint(doc["workspace_id"])
-	}
+	workspace := fmt.Sprint(s.Values["workspace_id"])
 	id := workspace + "|" + s.String("metastore_id")
 	wanted := s.String("default_catalog_name")
 	if fmt.Sprint(doc["workspace_id"]) != workspace || doc["metastore_id"] != s.String("metastore_id") || wanted != "" && doc["default_catalog_name"] != wanted {
@@ -220,7 +218,11 @@ func readAssignment(ctx context.Context, c *Client, s *state) error {
 	if err != nil {
 		return err
 	}
-	workspace, metastore, _ := strings.Cut(s.ID(), "|")
+	number, metastore, _ := strings.Cut(s.ID(), "|")
+	workspace, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return fmt.Errorf("the id %q is not workspace_id|metastore_id", s.ID())
+	}
 	if doc["metastore_id"] != metastore {
 		return provider.ErrGone
 	}

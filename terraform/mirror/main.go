@@ -1,6 +1,7 @@
-// Command mirror builds OpenTofu and the real provider azurerm from the Go
-// module proxy, where neither a registry nor a download can be reached, and
-// lays them out as `terraform providers mirror` does, for WHERRY_TERRAFORM_MIRROR.
+// Command mirror builds OpenTofu and the real providers azurerm and databricks
+// from the Go module proxy, where neither a registry nor a download can be
+// reached, and lays them out as `terraform providers mirror` does, for
+// WHERRY_TERRAFORM_MIRROR.
 package main
 
 import (
@@ -26,16 +27,19 @@ const (
 	azurermModule = "github.com/hashicorp/terraform-provider-azurerm"
 	azurermCommit = "v1.44.1-0.20260824201233-fae580791926"
 	// azurermVersion is the release that the commit's change log is at.
-	azurermVersion = "5.2.0"
+	azurermVersion    = "5.2.0"
+	databricksModule  = "github.com/databricks/terraform-provider-databricks"
+	databricksVersion = "1.126.0"
 )
 
 func main() {
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "usage: go run ./terraform/mirror [-tofu=false] [-azurerm=false] DIR\n\nBuilds DIR/bin/tofu and a mirror of azurerm in DIR: some ten minutes on two cores, 2 GB of memory.\n\n")
+		fmt.Fprintf(flag.CommandLine.Output(), "usage: go run ./terraform/mirror [-tofu=false] [-azurerm=false] [-databricks=false] DIR\n\nBuilds DIR/bin/tofu and a mirror of azurerm and databricks in DIR: some twelve minutes on two cores, 2 GB of memory.\n\n")
 		flag.PrintDefaults()
 	}
 	tofu := flag.Bool("tofu", true, "build OpenTofu "+tofuVersion)
 	azurerm := flag.Bool("azurerm", true, "build azurerm at "+azurermCommit)
+	databricks := flag.Bool("databricks", true, "build databricks "+databricksVersion)
 	flag.Parse()
 	if flag.NArg() != 1 {
 		flag.Usage()
@@ -43,13 +47,13 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, flag.Arg(0), *tofu, *azurerm); err != nil {
+	if err := run(ctx, flag.Arg(0), map[string]bool{"tofu": *tofu, "azurerm": *azurerm, "databricks": *databricks}); err != nil {
 		fmt.Fprintln(os.Stderr, "mirror:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, dir string, tofu, azurerm bool) error {
+func run(ctx context.Context, dir string, wanted map[string]bool) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
@@ -60,14 +64,15 @@ func run(ctx context.Context, dir string, tofu, azurerm bool) error {
 	}
 	defer os.RemoveAll(work)
 	b := &builder{work: work, dir: dir}
-	if tofu {
-		if err := b.tofu(ctx); err != nil {
-			return fmt.Errorf("build tofu: %w", err)
+	for _, made := range []struct {
+		name  string
+		build func(context.Context) error
+	}{{"tofu", b.tofu}, {"databricks", b.databricks}, {"azurerm", b.azurerm}} {
+		if !wanted[made.name] {
+			continue
 		}
-	}
-	if azurerm {
-		if err := b.azurerm(ctx); err != nil {
-			return fmt.Errorf("build azurerm: %w", err)
+		if err := made.build(ctx); err != nil {
+			return fmt.Errorf("build %s: %w", made.name, err)
 		}
 	}
 	return nil
@@ -76,25 +81,61 @@ func run(ctx context.Context, dir string, tofu, azurerm bool) error {
 // builder builds below work and leaves what it made in dir.
 type builder struct{ work, dir string }
 
-// tofu is built from a module of its own, which has the replacement that
-// OpenTofu's module asks for.
+// tofu is built with the replacement that OpenTofu's module asks for.
 func (b *builder) tofu(ctx context.Context) error {
-	module := filepath.Join(b.work, "tofu")
+	out := filepath.Join(b.dir, "bin", "tofu")
+	required := fmt.Sprintf("require %s %s\n\nreplace %s\n", tofuModule, tofuVersion, tofuHCL)
+	return b.required(ctx, "tofu", required, "-s -w -X "+tofuModule+"/version.dev=no", out, tofuModule+"/cmd/tofu")
+}
+
+// databricks is built as it is: its tags are versions of a Go module.
+func (b *builder) databricks(ctx context.Context) error {
+	out := b.provider("databricks", "databricks", databricksVersion)
+	required := fmt.Sprintf("require %s v%s\n", databricksModule, databricksVersion)
+	if err := b.required(ctx, "databricks", required, "-s -w", out, databricksModule); err != nil {
+		return err
+	}
+	return b.twin("databricks", "databricks", databricksVersion)
+}
+
+// required builds a program from a module of its own, which requires the
+// program's.
+func (b *builder) required(ctx context.Context, name, required, flags, out, program string) error {
+	module := filepath.Join(b.work, name)
 	if err := os.Mkdir(module, 0o755); err != nil {
 		return err
 	}
 	// With a go line, only the modules that are built from are asked for.
-	text := fmt.Sprintf("module mirror\n\ngo 1.26.6\n\nrequire %s %s\n\nreplace %s\n", tofuModule, tofuVersion, tofuHCL)
-	if err := os.WriteFile(filepath.Join(module, "go.mod"), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(module, "go.mod"), []byte("module mirror\n\ngo 1.26.6\n\n"+required), 0o644); err != nil {
 		return err
 	}
-	out := filepath.Join(b.dir, "bin", "tofu")
-	flags := "-s -w -X " + tofuModule + "/version.dev=no"
-	if err := b.goCommand(ctx, module, "build", "-mod=mod", "-trimpath", "-ldflags", flags, "-o", out, tofuModule+"/cmd/tofu"); err != nil {
+	if err := b.goCommand(ctx, module, "build", "-mod=mod", "-trimpath", "-ldflags", flags, "-o", out, program); err != nil {
 		return err
 	}
 	fmt.Println(out)
 	return nil
+}
+
+// platform is the name that a mirror has for this machine.
+const platform = runtime.GOOS + "_" + runtime.GOARCH
+
+// provider is where Terraform looks for a provider in the mirror.
+func (b *builder) provider(namespace, name, version string) string {
+	return filepath.Join(b.dir, "registry.terraform.io", namespace, name, version, platform, "terraform-provider-"+name+"_v"+version)
+}
+
+// twin has OpenTofu take the same provider for another registry's.
+func (b *builder) twin(namespace, name, version string) error {
+	version = filepath.Join(namespace, name, version)
+	twin := filepath.Join(b.dir, "registry.opentofu.org", version)
+	if err := os.MkdirAll(twin, 0o755); err != nil {
+		return err
+	}
+	err := os.Symlink(filepath.Join("..", "..", "..", "..", "registry.terraform.io", version, platform), filepath.Join(twin, platform))
+	if errors.Is(err, fs.ErrExist) {
+		return nil // from the build before
+	}
+	return err
 }
 
 // azurerm is built from a copy of its module that is trimmed to the services
@@ -117,25 +158,14 @@ func (b *builder) azurerm(ctx context.Context) error {
 	if err := trimAzurerm(source); err != nil {
 		return err
 	}
-	platform := runtime.GOOS + "_" + runtime.GOARCH
-	version := filepath.Join("hashicorp", "azurerm", azurermVersion)
-	out := filepath.Join(b.dir, "registry.terraform.io", version, platform, "terraform-provider-azurerm_v"+azurermVersion)
+	out := b.provider("hashicorp", "azurerm", azurermVersion)
 	_, commit, _ := strings.Cut(strings.TrimPrefix(azurermCommit, "v1.44.1-0."), "-")
 	flags := fmt.Sprintf("-s -w -X %s/version.ProviderVersion=%s+%s", azurermModule, azurermVersion, commit)
 	if err := b.goCommand(ctx, source, "build", "-trimpath", "-ldflags", flags, "-o", out, "."); err != nil {
 		return err
 	}
 	fmt.Println(out)
-	// OpenTofu takes the same provider for another registry's.
-	twin := filepath.Join(b.dir, "registry.opentofu.org", version)
-	if err := os.MkdirAll(twin, 0o755); err != nil {
-		return err
-	}
-	err = os.Symlink(filepath.Join("..", "..", "..", "..", "registry.terraform.io", version, platform), filepath.Join(twin, platform))
-	if errors.Is(err, fs.ErrExist) {
-		return nil // from the build before
-	}
-	return err
+	return b.twin("hashicorp", "azurerm", azurermVersion)
 }
 
 func (b *builder) goCommand(ctx context.Context, dir string, args ...string) error {
