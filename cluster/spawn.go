@@ -245,24 +245,43 @@ func (m *Manager) copyExecutable() (b binary, err error) {
 	return b, copyTo(f, b.path)
 }
 
-// copyTo lets nothing fork meanwhile: a child between its fork and its exec would
-// hold the copy open for writing, and nobody could execute it (ETXTBSY, golang/go#22315).
+// copyTo writes a program.
 func copyTo(f io.Reader, path string) error {
+	written, err := copyBeside(f, path)
+	if err == nil {
+		err = syncFile(written)
+	}
+	if err == nil {
+		err = os.Rename(written, path)
+	}
+	if err != nil {
+		_ = os.Remove(written) // it may not be there
+		return err
+	}
+	return state.SyncDir(filepath.Dir(path))
+}
+
+// copyBeside writes a program to a temporary name beside path. It lets nothing
+// fork meanwhile: a child between its fork and its exec would hold the copy open
+// for writing, and nobody could execute it (ETXTBSY, golang/go#22315).
+func copyBeside(f io.Reader, path string) (written string, err error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	out, err := os.CreateTemp(filepath.Dir(path), ".copy-*")
 	if err != nil {
-		return err
+		return "", err
 	}
 	_, err = io.Copy(out, f)
-	if err = errors.Join(err, out.Chmod(0o700), out.Close()); err != nil {
-		_ = os.Remove(out.Name())
+	return out.Name(), errors.Join(err, out.Chmod(0o700), out.Close())
+}
+
+// syncFile has what was written to a file reach the disk.
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(out.Name(), path); err != nil {
-		return err
-	}
-	return state.SyncDir(filepath.Dir(path))
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func (m *Manager) newRemote(id string) (*remote, error) {

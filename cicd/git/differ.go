@@ -22,14 +22,24 @@ type trees struct{ old, now, folder string }
 // Differing lists the files that differ between two commits. It is nil, and no
 // error, where that is not known: if one of them is not there, as before the
 // first push of a branch or after a forced one, or if there are too many.
-//
-// Git is asked for one level of folders after the other: it would keep in memory
-// all that differs below them, and a folder that is named a million times takes
-// no more to push than one.
 func (s *Service) Differing(ctx context.Context, r git.Repo, old, now string) ([]string, error) {
 	if old == git.Zero || old == "" || now == git.Zero {
 		return nil, nil
 	}
+	files, err := s.differing(ctx, r, old, now, maxPaths)
+	if wherry.CodeOf(err) == wherry.CodeExhausted {
+		return nil, nil
+	}
+	return files, err
+}
+
+// differing is Differing with another bound on the length of all paths: more are
+// RESOURCE_EXHAUSTED.
+//
+// Git is asked for one level of folders after the other: it would keep in memory
+// all that differs below them, and a folder that is named a million times takes
+// no more to push than one.
+func (s *Service) differing(ctx context.Context, r git.Repo, old, now string, most int) ([]string, error) {
 	roots, err := s.ask(ctx, r, old+"^{tree}\n"+now+"^{tree}\n", "cat-file", "--batch-check=%(objectname)")
 	if err != nil {
 		return nil, err
@@ -38,13 +48,10 @@ func (s *Service) Differing(ctx context.Context, r git.Repo, old, now string) ([
 	if len(ids) != 2 || strings.HasSuffix(ids[0], " missing") || strings.HasSuffix(ids[1], " missing") {
 		return nil, nil
 	}
-	files, left := []string{}, maxPaths
+	files, left := []string{}, most
 	for level := []trees{{ids[0], ids[1], ""}}; len(level) > 0; {
 		var found []string
 		found, level, err = s.differingIn(ctx, r, level, &left)
-		if wherry.CodeOf(err) == wherry.CodeExhausted {
-			return nil, nil
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +84,7 @@ func (s *Service) differingIn(ctx context.Context, r git.Repo, level []trees, le
 				return nil, nil, fmt.Errorf("git diff-tree says %.200q", out)
 			}
 			if *left -= len(t.folder) + len(part[1]); *left < 0 {
-				return nil, nil, wherry.Errorf(wherry.CodeExhausted, "the paths of what differs have more than %d bytes", maxPaths)
+				return nil, nil, wherry.Errorf(wherry.CodeExhausted, "the paths of the files that differ are too many")
 			}
 			name := t.folder + part[1]
 			sub := trees{noTree, noTree, name + "/"}

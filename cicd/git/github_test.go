@@ -139,6 +139,17 @@ func TestHostileTree(t *testing.T) {
 	s.run(dir, "push", "-q", "origin", strings.TrimSpace(s.run(dir, "-c", "alias.mk=!printf '%s [skip ci]' '"+long[:90<<10]+"' | git commit-tree main^{tree} -p main", "mk"))+":refs/heads/long")
 	s.consistent("odd")
 	s.reads(dir)
+	var pull struct {
+		Mergeable bool
+		Why       string
+	}
+	s.call("POST", "/api/wherry/repos/odd/pulls", map[string]any{"head": "bomb-2", "title": "a million files"}, &pull)
+	if pull.Mergeable || !strings.Contains(pull.Why, "differ in too many files") {
+		t.Errorf("a million files can be merged: %+v", pull)
+	}
+	if err := s.ask("POST", "/api/wherry/repos/odd/pulls/1/merge", map[string]any{}, nil); wherry.CodeOf(err) != wherry.CodeExhausted {
+		t.Errorf("they are merged: %v", err)
+	}
 	bare := s.State.Path("repos", "odd.git")
 	for _, name := range []string{"hooks", "README.md", "out", "module"} {
 		if _, err := os.Lstat(filepath.Join(bare, name)); err == nil {

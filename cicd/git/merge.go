@@ -10,6 +10,10 @@ import (
 	"github.com/wherry-ml/wherry/store/git"
 )
 
+// maxMerged bounds the length of all paths, in bytes, that differ between two
+// commits which are merged.
+const maxMerged = 16 << 20
+
 // merge is two commits brought together, without a working tree.
 type merge struct {
 	tree      string
@@ -17,9 +21,13 @@ type merge struct {
 }
 
 // mergeTree merges two commits as `git merge` would (git merge-tree
-// --write-tree, since git 2.38).
-func (s *Service) mergeTree(ctx context.Context, dir, base, head string) (merge, error) {
-	out, err := s.output(ctx, dir, "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", base, head)
+// --write-tree, since git 2.38); RESOURCE_EXHAUSTED if they differ in so many
+// files that git would take the machine's memory, or if it takes too long.
+func (s *Service) mergeTree(ctx context.Context, r git.Repo, base, head string) (merge, error) {
+	if _, err := s.differing(ctx, r, base, head, maxMerged); err != nil {
+		return merge{}, err
+	}
+	out, err := s.ask(ctx, r, "", "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", base, head)
 	clean, err := said(err)
 	if err != nil {
 		return merge{}, err
@@ -171,7 +179,7 @@ func (s *Service) mayMerge(ctx context.Context, r git.Repo, p git.PullRequest) e
 
 // mergeCommit makes the commit that the base becomes.
 func (s *Service) mergeCommit(ctx context.Context, id wherry.Identity, r git.Repo, p git.PullRequest, in *mergeIn, base string) (string, error) {
-	m, err := s.mergeTree(ctx, s.dir(r), base, p.HeadSHA)
+	m, err := s.mergeTree(ctx, r, base, p.HeadSHA)
 	if err != nil {
 		return "", err
 	}

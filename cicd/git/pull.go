@@ -95,13 +95,14 @@ func (s *Service) bringHead(ctx context.Context, r git.Repo, p git.PullRequest, 
 }
 
 // testMerge sets refs/pull/N/merge to what the base would become, and returns
-// it; "" if the branches conflict.
+// it; "" if the branches conflict, or are too much for git to merge.
 func (s *Service) testMerge(ctx context.Context, r git.Repo, p git.PullRequest, base, head string) (string, error) {
-	m, err := s.mergeTree(ctx, s.dir(r), base, head)
-	if err != nil {
+	m, err := s.mergeTree(ctx, r, base, head)
+	tooMuch := wherry.CodeOf(err) == wherry.CodeExhausted
+	if err != nil && !tooMuch {
 		return "", err
 	}
-	if len(m.conflicts) > 0 {
+	if tooMuch || len(m.conflicts) > 0 {
 		return "", s.updateRef(ctx, s.dir(r), pullRef(p, "merge"), git.Zero, "")
 	}
 	sha, err := s.commitTree(ctx, s.dir(r), m.tree, fmt.Sprintf("Merge %s into %s\n", head, base), ourselves, ourselves, base, head)
@@ -268,7 +269,7 @@ func (s *Service) showPull(ctx context.Context, in *pullPath) (*pullOut, error) 
 	switch err := mergeable(rule, o.Checks, p); {
 	case p.State != git.PullOpen:
 	case p.MergeSHA == "":
-		o.Why = p.Head + " and " + p.Base + " conflict"
+		o.Why = p.Head + " and " + p.Base + " conflict, or differ in too many files to be merged"
 	case err != nil:
 		o.Why = err.Error()
 	default:
