@@ -26,6 +26,18 @@ const (
 	View     = "VIEW"
 )
 
+// LocationURL is the URL of an external location as the catalog keeps it: without
+// a slash at the end or, if it is a whole container, with one. So has it the
+// platform, whatever was asked for (seen in terraform-provider-databricks' issue
+// 4136).
+func LocationURL(uri string) string {
+	uri = strings.TrimRight(uri, "/")
+	if _, rest, ok := strings.Cut(uri, "://"); ok && rest != "" && !strings.Contains(rest, "/") {
+		uri += "/"
+	}
+	return uri
+}
+
 // ManagedTableRoot is the URI below which managed tables lie, by table id.
 const ManagedTableRoot = "dbfs:/__unitystorage/tables/"
 

@@ -121,9 +121,9 @@ func (s *Service) Token(ctx context.Context, token string) (id wherry.Identity, 
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
 		var expires int64
 		p := &id.Principal
-		err := tx.Row(`SELECT t.workspace_id, t.run_id, t.expires_at, p.id, p.kind, p.user_name, p.display_name, p.application_id, p.object_id, p.admin, p.active
+		err := tx.Row(`SELECT t.workspace_id, t.run_id, t.expires_at, p.id, p.kind, p.user_name, p.display_name, p.application_id, p.object_id, p.external_id, p.entitlements, p.admin, p.active
 			FROM token t JOIN principal p ON p.id = t.principal_id WHERE t.hash = $1`, hash(token)).
-			Scan(&id.WorkspaceID, &id.RunID, &expires, &p.ID, &p.Kind, &p.UserName, &p.DisplayName, &p.ApplicationID, &p.ObjectID, &p.Admin, &p.Active)
+			Scan(&id.WorkspaceID, &id.RunID, &expires, &p.ID, &p.Kind, &p.UserName, &p.DisplayName, &p.ApplicationID, &p.ObjectID, &p.ExternalID, &p.Entitlements, &p.Admin, &p.Active)
 		switch {
 		case errors.Is(err, store.ErrNoRows):
 			return wherry.Errorf(wherry.CodeUnauthenticated, "the token is not valid here")

@@ -88,7 +88,7 @@ func (s *Service) occasion(ctx context.Context, t git.Trigger) (o occasion, ok b
 	case t.Pull != nil:
 		p := t.Pull
 		o.event = workflow.Event{Name: "pull_request", Action: t.Action, Ref: fmt.Sprintf("refs/pull/%d/merge", p.Number), SHA: p.MergeSHA, BaseRef: p.Base, HeadRef: p.Head}
-		if o.event.SHA == "" && t.Action != git.ActionClosed { // branches that conflict start nothing
+		if o.event.SHA == "" && t.Action != git.ActionClosed { // branches that cannot be merged start nothing
 			return o, false, nil
 		}
 		if t.Action == git.ActionClosed {

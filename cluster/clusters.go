@@ -117,15 +117,7 @@ func (m *Manager) TerminateCluster(ctx context.Context, ws int64, id string) err
 
 // PinCluster keeps a cluster from being deleted for good, or no longer does.
 func (m *Manager) PinCluster(ctx context.Context, ws int64, id string, pinned bool) error {
-	c, err := m.cfg.Store.Cluster(ctx, ws, id)
-	if err != nil || c.Pinned == pinned {
-		return err
-	}
-	event := "PINNED"
-	if c.Pinned = pinned; !pinned {
-		event = "UNPINNED"
-	}
-	return m.cfg.Store.Update(ctx, c, event, who(ctx))
+	return m.cfg.Store.Pin(ctx, ws, id, pinned, who(ctx))
 }
 
 // DeleteCluster terminates a cluster and forgets it; a pinned one is left as it is.

@@ -52,6 +52,9 @@ func (b *builder) closeWorkspace(ctx context.Context, id int64) error {
 			return err
 		}
 		for _, c := range list {
+			if err := b.clusters.PinCluster(ctx, id, c.ID, false); err != nil {
+				return err
+			}
 			err := b.clusters.DeleteCluster(ctx, id, c.ID)
 			if _, told := errors.AsType[*wherry.Error](err); err != nil && !told {
 				return err

@@ -27,10 +27,10 @@ type schemas map[string]struct {
 	Block block `json:"block"`
 }
 
-// TestAsReal holds the stand-in of databricks against the real provider: what the
-// stand-in takes the real one takes too, in the same form, and what the real one
-// requires is not missing there. Else a configuration that works here would fail
-// in the cloud. (The stand-in of azurerm has the names of 4 and 5.)
+// TestAsReal holds the stand-in of databricks against the real provider: it has no
+// name that the real one has not, each is of the same type, and what the real one
+// requires is required. Else a configuration that works here would fail in the
+// cloud. (The stand-in of azurerm has the names of 4 and 5.)
 func TestAsReal(t *testing.T) {
 	t.Parallel()
 	eachEngine(t, func(t *testing.T, on setup) {

@@ -165,7 +165,7 @@ func (p pullRow) Standing() stateView {
 	case p.State == gitstore.PullClosed:
 		return stateView{"canceled", "Closed"}
 	case p.MergeSHA == "":
-		return stateView{"warn", "Open, conflicts"}
+		return stateView{"warn", "Open, cannot be merged"}
 	default:
 		return stateView{"running", "Open"}
 	}

@@ -14,6 +14,7 @@ import (
 	azureapi "github.com/wherry-ml/wherry/api/azure"
 	"github.com/wherry-ml/wherry/auth"
 	"github.com/wherry-ml/wherry/store"
+	"github.com/wherry-ml/wherry/store/compute"
 )
 
 // claims are what a token says.
@@ -111,6 +112,31 @@ func TestWorkspaces(t *testing.T) {
 	s.want(http.StatusNotFound, token, "GET", blue+"/api/2.2/jobs/list", "")
 	s.want(http.StatusUnauthorized, own, "GET", s.URL+"/api/2.0/preview/scim/v2/Me", "")
 	s.want(http.StatusOK, token, "GET", green+"/api/2.2/jobs/list", "")
+}
+
+// TestWorkspaceClusters: a workspace that is deleted takes its clusters along, be
+// they pinned.
+func TestWorkspaceClusters(t *testing.T) {
+	s := newSite(t)
+	admin := s.group()
+	host, _ := s.workspace(admin, "blue")
+	token := s.token(s.admin, auth.AudienceWorkspace)
+	made := s.want(http.StatusOK, token, "POST", host+"/api/2.1/clusters/create", `{"cluster_name":"c","spark_version":"17.3.x-scala2.13","num_workers":0}`)
+	s.want(http.StatusOK, token, "POST", host+"/api/2.1/clusters/pin", `{"cluster_id":"`+str(made, "cluster_id")+`"}`)
+	db, err := store.Open(t.Context(), "sqlite://"+s.State.Path("wherry.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	for _, want := range []int{1, 0} {
+		list, err := compute.New(db).Clusters(t.Context(), 0)
+		if err != nil || len(list) != want {
+			t.Errorf("there are %d clusters, want %d (%v)", len(list), want, err)
+		}
+		if want == 1 {
+			s.want(http.StatusOK, admin, "DELETE", management+group+"/providers/Microsoft.Databricks/workspaces/blue?api-version=2024-05-01", "")
+		}
+	}
 }
 
 // namedByHeader: at the installation's own address the header leads to a workspace,

@@ -61,7 +61,7 @@ func (s *Service) Routes() []api.Route {
 		{Method: "GET", Path: prefix + "metastores/{id}", Permission: api.Read, Summary: "Describe the metastore", Handler: api.JSON(s.metastore)},
 		{Method: "GET", Path: prefix + "metastores/{id}/systemschemas", Permission: api.Read, Summary: "List system schemas (none)", Handler: api.JSON(s.systemSchemas)},
 		{Method: "PUT", Path: prefix + "workspaces/{workspace_id}/metastore", Permission: api.Admin, Summary: "Assign the metastore, which each workspace has", Handler: api.JSON(s.assign)},
-		{Method: "PATCH", Path: prefix + "workspaces/{workspace_id}/metastore", Permission: api.Admin, Summary: "Change what a workspace has of the metastore", Handler: api.JSON(s.assign)},
+		{Method: "PATCH", Path: prefix + "workspaces/{workspace_id}/metastore", Permission: api.Admin, Summary: "Change what a workspace has of the metastore", Handler: api.JSON(s.reassign)},
 		{Method: "DELETE", Path: prefix + "workspaces/{workspace_id}/metastore", Permission: api.Admin, Summary: "Unassign the metastore: refused, each workspace has it", Handler: api.JSON(s.unassign)},
 		{Method: "GET", Path: prefix + "current-metastore-assignment", Permission: api.Read, Summary: "The workspace's metastore and default catalog", Handler: api.JSON(s.assignment)},
 	}

@@ -113,15 +113,10 @@ func volume(n *wherry.Securable, in *request) (err error) {
 	}
 }
 
-// externalURL checks the URL of an external location. That of a whole container
-// ends in a slash, as on the platform, whatever was asked for: it is seen in
-// terraform-provider-databricks' issue 4136.
+// externalURL checks the URL of an external location.
 func externalURL(uri string) (string, error) {
 	uri, err := location(uri)
-	if u, bad := url.Parse(uri); err == nil && bad == nil && u.Host != "" && u.Path == "" {
-		uri += "/"
-	}
-	return uri, err
+	return wherry.LocationURL(uri), err
 }
 
 // location checks the URI of something external. A place on the server's own

@@ -83,12 +83,20 @@ type assignmentInput struct {
 }
 
 // assign takes what is so from the start: each workspace has the one metastore.
-// Another default catalog than its own is not supported.
 func (s *Service) assign(ctx context.Context, in *assignmentInput) (*api.Empty, error) {
-	if in.MetastoreID != "" {
-		if _, err := s.metastore(ctx, &metastoreInput{ID: in.MetastoreID}); err != nil {
-			return nil, err
-		}
+	if in.MetastoreID == "" {
+		return nil, wherry.Errorf(wherry.CodeInvalidParameter, "metastore_id is required")
+	}
+	return s.reassign(ctx, in)
+}
+
+// reassign takes what is so. Another default catalog is not supported.
+func (s *Service) reassign(ctx context.Context, in *assignmentInput) (*api.Empty, error) {
+	if err := s.store.WorkspaceExists(ctx, in.WorkspaceID); err != nil {
+		return nil, err
+	}
+	if _, err := s.metastore(ctx, &metastoreInput{ID: in.MetastoreID}); err != nil {
+		return nil, err
 	}
 	if in.DefaultCatalog != "" && in.DefaultCatalog != store.DefaultCatalog {
 		return nil, wherry.NotImplemented("another default catalog than " + store.DefaultCatalog)

@@ -72,22 +72,6 @@ func TestClusterLife(t *testing.T) {
 	if c.ClusterName != "yours" || c.State != compute.StateTerminated || c.TerminationReason.Code != "USER_REQUEST" || len(c.CustomTags) != 0 {
 		t.Errorf("%+v", c)
 	}
-	pinned := func() int {
-		list := must(w.Clusters.ListAll(ctx, compute.ListClustersRequest{FilterBy: &compute.ListClustersFilterBy{IsPinned: true}}))(t)
-		return len(list)
-	}
-	if n := pinned(); n != 0 {
-		t.Errorf("%d clusters are pinned", n)
-	}
-	if err := w.Clusters.PinByClusterId(ctx, id); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Clusters.PermanentDeleteByClusterId(ctx, id); err == nil || !strings.Contains(err.Error(), "unpin the cluster first") || pinned() != 1 {
-		t.Errorf("a pinned cluster, deleted: %v", err)
-	}
-	if err := w.Clusters.UnpinByClusterId(ctx, id); err != nil || pinned() != 0 {
-		t.Errorf("unpin: %v", err)
-	}
 	// A job's task starts it again.
 	if run := must(must(w.Jobs.Submit(ctx, submit))(t).Get())(t); run.State.ResultState != jobs.RunResultStateSuccess {
 		t.Errorf("run on a terminated cluster: %+v", run.State)
@@ -104,6 +88,44 @@ func TestClusterLife(t *testing.T) {
 	}
 	if _, err := w.Clusters.GetByClusterId(ctx, id); !errors.Is(err, apierr.ErrResourceDoesNotExist) {
 		t.Errorf("after permanent-delete: %v", err)
+	}
+}
+
+// TestPinned pins a cluster while it starts, as Terraform does: it runs all the
+// same, and is not deleted for good before it is unpinned.
+func TestPinned(t *testing.T) {
+	environment.ForTest(t)
+	s := servertest.Start(t, nil)
+	w := must(databricks.NewWorkspaceClient(&databricks.Config{Host: s.URL, Token: s.Token}))(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	pinned := func() int {
+		return len(must(w.Clusters.ListAll(ctx, compute.ListClustersRequest{FilterBy: &compute.ListClustersFilterBy{IsPinned: true}}))(t))
+	}
+	made := must(w.Clusters.Create(ctx, compute.CreateCluster{ClusterName: "mine", SparkVersion: "16.4.x-scala2.13", NodeTypeId: "Standard_DS3_v2"}))(t)
+	id := made.ClusterId
+	if n := pinned(); n != 0 {
+		t.Errorf("%d clusters are pinned", n)
+	}
+	for range 50 { // one of them meets the start between its read and its write
+		if err := errors.Join(w.Clusters.PinByClusterId(ctx, id), w.Clusters.UnpinByClusterId(ctx, id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Clusters.PinByClusterId(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if c := must(made.Get())(t); c.State != compute.StateRunning {
+		t.Errorf("it is %s: %s", c.State, c.StateMessage)
+	}
+	if err := w.Clusters.PermanentDeleteByClusterId(ctx, id); err == nil || !strings.Contains(err.Error(), "unpin the cluster first") || pinned() != 1 {
+		t.Errorf("a pinned cluster, deleted: %v", err)
+	}
+	if c := must(w.Clusters.GetByClusterId(ctx, id))(t); c.State != compute.StateRunning {
+		t.Errorf("a refused delete left it %s", c.State)
+	}
+	if err := errors.Join(w.Clusters.UnpinByClusterId(ctx, id), w.Clusters.PermanentDeleteByClusterId(ctx, id)); err != nil || pinned() != 0 {
+		t.Errorf("unpinned and deleted: %v", err)
 	}
 }
 

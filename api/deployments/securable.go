@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/wherry-ml/wherry"
 )
 
 // securable is a kind of the catalog: its id is its full name. The last of
@@ -69,18 +71,20 @@ func securable(path, grants string, parts ...string) kind {
 	return k
 }
 
-// normalSecurable writes names in lower case and places without a slash at the
-// end, as the catalog keeps them, and leaves out what only guides a request.
+// normalSecurable writes names in lower case, and places without a slash at the
+// end or, if they are a whole container, with one, as the catalog keeps them; and
+// leaves out what only guides a request.
 func normalSecurable(config map[string]any, names []string) {
 	for _, name := range names {
 		if s, ok := config[name].(string); ok && s != unknown {
 			config[name] = strings.ToLower(s)
 		}
 	}
-	for _, place := range []string{"url", "storage_location"} {
-		if s, ok := config[place].(string); ok {
-			config[place] = strings.TrimRight(s, "/")
-		}
+	if s, ok := config["url"].(string); ok {
+		config["url"] = wherry.LocationURL(s)
+	}
+	if s, ok := config["storage_location"].(string); ok {
+		config["storage_location"] = strings.TrimRight(s, "/")
 	}
 	delete(config, "skip_validation")
 	delete(config, "force")

@@ -70,6 +70,7 @@ func (a *API) patch(k kind) handler {
 
 // apply sets one attribute; the others are not supported, and said so.
 func apply(p *wherry.Principal, op, name string, value json.RawMessage) error {
+	name = strings.ToLower(name)
 	if name == "entitlements" {
 		list, err := listed(name, value)
 		if err != nil {
@@ -78,7 +79,10 @@ func apply(p *wherry.Principal, op, name string, value json.RawMessage) error {
 		return entitle(p, merged(op, strings.Fields(p.Entitlements), list, len(value) == 0))
 	}
 	if op == "remove" {
-		return wherry.NotImplemented("the SCIM operation remove of " + name)
+		if name != "externalid" {
+			return wherry.NotImplemented("the SCIM operation remove of " + name)
+		}
+		value = json.RawMessage(`""`)
 	}
 	var err error
 	switch name {
@@ -89,9 +93,9 @@ func apply(p *wherry.Principal, op, name string, value json.RawMessage) error {
 				p.Active = strings.EqualFold(s, "true")
 			}
 		}
-	case "displayName":
+	case "displayname":
 		err = json.Unmarshal(value, &p.DisplayName)
-	case "externalId":
+	case "externalid":
 		err = json.Unmarshal(value, &p.ExternalID)
 	default:
 		return wherry.NotImplemented("changing " + name + " by SCIM")

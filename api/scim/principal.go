@@ -31,7 +31,7 @@ func (a *API) me(w http.ResponseWriter, r *http.Request) error {
 }
 
 // selected leaves out what the caller did not ask for. A service principal's
-// applicationId is always returned: the provider databricks of Terraform asks
+// applicationId need not be asked for: the provider databricks of Terraform asks
 // for userName and reads it (terraform-provider-databricks 1.126.0).
 func selected(doc map[string]any, r *http.Request) map[string]any {
 	q := r.URL.Query()

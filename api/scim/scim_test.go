@@ -110,6 +110,14 @@ func TestEntitlements(t *testing.T) {
 			}
 		}
 		call(400, "PUT", where, `{"entitlements": [{"value": "two words"}]}`)
+		gone := call(200, "PATCH", where, `{"Operations": [{"op": "remove", "path": "externalId"}, {"op": "add", "path": "Entitlements", "value": [{"value": "workspace-access"}]}]}`)
+		if gone["externalId"] != nil || entitled(gone) != "workspace-access" {
+			t.Errorf("patched %v", gone)
+		}
+		call(200, "PATCH", "/Users/1", `{"Operations": [{"op": "add", "path": "entitlements", "value": [{"value": "allow-cluster-create"}]}]}`)
+		if me := call(200, "GET", "/Me", ""); entitled(me) != "allow-cluster-create" {
+			t.Errorf("me: %v", me)
+		}
 		call(501, "PUT", where, `{"roles": [{"value": "x"}]}`)
 	})
 }

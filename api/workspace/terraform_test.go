@@ -89,6 +89,8 @@ func TestTerraformCalls(t *testing.T) {
 
 		{"PUT", "/api/2.1/unity-catalog/workspaces/1/metastore", `{"metastore_id":"$metastore_id"}`, 200, nil},
 		{"PUT", "/api/2.1/unity-catalog/workspaces/1/metastore", `{"metastore_id":"another"}`, 404, nil},
+		{"PUT", "/api/2.1/unity-catalog/workspaces/1/metastore", `{}`, 400, nil},
+		{"PUT", "/api/2.1/unity-catalog/workspaces/999/metastore", `{"metastore_id":"$metastore_id"}`, 404, nil},
 		{"PATCH", "/api/2.1/unity-catalog/workspaces/1/metastore", `{"metastore_id":"$metastore_id","default_catalog_name":"sales"}`, 501, nil},
 		{"DELETE", "/api/2.1/unity-catalog/workspaces/1/metastore?metastore_id=$metastore_id", "", 404, nil},
 

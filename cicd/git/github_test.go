@@ -139,21 +139,33 @@ func TestHostileTree(t *testing.T) {
 	s.run(dir, "push", "-q", "origin", strings.TrimSpace(s.run(dir, "-c", "alias.mk=!printf '%s [skip ci]' '"+long[:90<<10]+"' | git commit-tree main^{tree} -p main", "mk"))+":refs/heads/long")
 	s.consistent("odd")
 	s.reads(dir)
-	var pull struct {
-		Mergeable bool
-		Why       string
-	}
-	s.call("POST", "/api/wherry/repos/odd/pulls", map[string]any{"head": "bomb-2", "title": "a million files"}, &pull)
-	if pull.Mergeable || !strings.Contains(pull.Why, "differ in too many files") {
-		t.Errorf("a million files can be merged: %+v", pull)
-	}
-	if err := s.ask("POST", "/api/wherry/repos/odd/pulls/1/merge", map[string]any{}, nil); wherry.CodeOf(err) != wherry.CodeExhausted {
-		t.Errorf("they are merged: %v", err)
-	}
+	s.tooMuch(dir)
 	bare := s.State.Path("repos", "odd.git")
 	for _, name := range []string{"hooks", "README.md", "out", "module"} {
 		if _, err := os.Lstat(filepath.Join(bare, name)); err == nil {
 			t.Errorf("the bare repository has %s", name)
+		}
+	}
+}
+
+// tooMuch checks that what git would need too much memory to merge is not merged:
+// a million files of one side, and the same ones on both.
+func (s *site) tooMuch(dir string) {
+	s.Helper()
+	tree := s.sha(dir, s.sha(s.State.Path("repos", "odd.git"), "bomb-2")+"^{tree}")
+	other := strings.TrimSpace(s.run(dir, "commit-tree", tree, "-m", "the same", "-p", "main"))
+	s.run(dir, "push", "-q", "origin", other+":refs/heads/same")
+	for i, in := range []map[string]any{{"head": "bomb-2"}, {"head": "same", "base": "bomb-2"}} {
+		var pull struct {
+			Mergeable bool
+			Why       string
+		}
+		s.call("POST", "/api/wherry/repos/odd/pulls", in, &pull)
+		if pull.Mergeable || !strings.Contains(pull.Why, "too much for git to merge") {
+			s.Errorf("a million files can be merged: %+v", pull)
+		}
+		if err := s.ask("POST", fmt.Sprintf("/api/wherry/repos/odd/pulls/%d/merge", i+1), map[string]any{}, nil); wherry.CodeOf(err) != wherry.CodeExhausted {
+			s.Errorf("they are merged: %v", err)
 		}
 	}
 }

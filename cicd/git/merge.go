@@ -10,8 +10,8 @@ import (
 	"github.com/wherry-ml/wherry/store/git"
 )
 
-// maxMerged bounds the length of all paths, in bytes, that differ between two
-// commits which are merged.
+// maxMerged bounds the length of all paths, in bytes, that either side of a merge
+// has changed since they parted.
 const maxMerged = 16 << 20
 
 // merge is two commits brought together, without a working tree.
@@ -21,11 +21,21 @@ type merge struct {
 }
 
 // mergeTree merges two commits as `git merge` would (git merge-tree
-// --write-tree, since git 2.38); RESOURCE_EXHAUSTED if they differ in so many
+// --write-tree, since git 2.38); RESOURCE_EXHAUSTED if one of them changed so many
 // files that git would take the machine's memory, or if it takes too long.
 func (s *Service) mergeTree(ctx context.Context, r git.Repo, base, head string) (merge, error) {
-	if _, err := s.differing(ctx, r, base, head, maxMerged); err != nil {
+	parted, err := s.ask(ctx, r, "", "merge-base", base, head)
+	related, err := said(err)
+	if err != nil {
 		return merge{}, err
+	}
+	if parted = strings.TrimSpace(parted); !related {
+		parted = noTree
+	}
+	for _, side := range []string{base, head} {
+		if _, err := s.differing(ctx, r, parted, side, maxMerged); err != nil {
+			return merge{}, err
+		}
 	}
 	out, err := s.ask(ctx, r, "", "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", base, head)
 	clean, err := said(err)

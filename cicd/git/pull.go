@@ -269,7 +269,7 @@ func (s *Service) showPull(ctx context.Context, in *pullPath) (*pullOut, error) 
 	switch err := mergeable(rule, o.Checks, p); {
 	case p.State != git.PullOpen:
 	case p.MergeSHA == "":
-		o.Why = p.Head + " and " + p.Base + " conflict, or differ in too many files to be merged"
+		o.Why = p.Head + " and " + p.Base + " conflict, or are too much for git to merge"
 	case err != nil:
 		o.Why = err.Error()
 	default:

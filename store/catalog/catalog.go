@@ -76,6 +76,20 @@ func newID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
+// WorkspaceExists returns RESOURCE_DOES_NOT_EXIST if there is no such workspace.
+func (s *Store) WorkspaceExists(ctx context.Context, id int64) error {
+	return s.db.Read(ctx, func(tx *store.Tx) error {
+		var n int
+		if err := tx.Row(`SELECT count(*) FROM workspace WHERE id = $1 AND NOT removed`, id).Scan(&n); err != nil {
+			return err
+		}
+		if n == 0 {
+			return wherry.Errorf(wherry.CodeDoesNotExist, "Workspace %d does not exist", id)
+		}
+		return nil
+	})
+}
+
 // Metastore returns the one metastore.
 func (s *Store) Metastore(ctx context.Context) (m *wherry.Securable, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {

@@ -113,7 +113,7 @@ func (s *Store) JobClusters(ctx context.Context, jobRunID int64) (all []wherry.C
 	return all, err
 }
 
-// Update stores the changed fields of c (all but identity and creation) with an
+// Update stores the changed fields of c (all but identity, creation and pinned) with an
 // event, "" for none. It fails with ABORTED if c is not of the version stored.
 func (s *Store) Update(ctx context.Context, c wherry.Cluster, event string, details any) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
@@ -127,9 +127,9 @@ func (s *Store) Update(ctx context.Context, c wherry.Cluster, event string, deta
 			}
 		}
 		if err := tx.ExecVersioned(`UPDATE cluster SET name = $1, state = $2, state_message = $3, reason_code = $4, reason_type = $5, agent_id = $6,
-			spec = $7, started_at = $8, terminated_at = $9, last_activity_at = $10, pinned = $11, version = version + 1 WHERE id = $12 AND version = $13`,
+			spec = $7, started_at = $8, terminated_at = $9, last_activity_at = $10, version = version + 1 WHERE id = $11 AND version = $12`,
 			c.Name, c.State, c.Message, c.ReasonCode, c.ReasonType, c.AgentID,
-			string(c.Spec), c.StartedAt, c.TerminatedAt, c.LastActivityAt, c.Pinned, c.ID, c.Version); err != nil {
+			string(c.Spec), c.StartedAt, c.TerminatedAt, c.LastActivityAt, c.ID, c.Version); err != nil {
 			return err
 		}
 		tx.Changed(TopicCluster)
@@ -145,6 +145,36 @@ func (s *Store) Touch(ctx context.Context, id string) error {
 	return s.db.Write(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`UPDATE cluster SET last_activity_at = $1 WHERE id = $2`, time.Now().UnixMilli(), id)
 		return err
+	})
+}
+
+// maxPinned is how many clusters of a workspace may be pinned, as on the platform.
+const maxPinned = 100
+
+// Pin keeps a cluster from being deleted for good, or no longer does. It leaves
+// the version: whoever starts the cluster meanwhile goes on.
+func (s *Store) Pin(ctx context.Context, ws int64, id string, pinned bool, details any) error {
+	return s.db.Write(ctx, func(tx *store.Tx) error {
+		c, err := clusterTx(tx, ws, id)
+		if err != nil || c.Pinned == pinned {
+			return err
+		}
+		event := "UNPINNED"
+		if pinned {
+			event = "PINNED"
+			var n int
+			if err := tx.Row(`SELECT count(*) FROM cluster WHERE workspace_id = $1 AND pinned`, ws).Scan(&n); err != nil {
+				return err
+			}
+			if n >= maxPinned {
+				return wherry.Errorf(wherry.CodeInvalidState, "%d clusters are pinned already: unpin one first", n)
+			}
+		}
+		if _, err := tx.Exec(`UPDATE cluster SET pinned = $1 WHERE id = $2`, pinned, id); err != nil {
+			return err
+		}
+		tx.Changed(TopicCluster)
+		return addEvent(tx, id, event, details)
 	})
 }
 

@@ -118,8 +118,13 @@ func editCluster(ctx context.Context, c *Client, s *state) error {
 	body := s.Encode()
 	delete(body, "libraries")
 	body["cluster_id"] = s.ID()
-	if _, err := c.do(ctx, "POST", clusters+"edit", body); err != nil {
-		return err
+	// An edit restarts the cluster, so there is none for what is beside its settings.
+	if slices.ContainsFunc(s.Fields, func(f *provider.Field) bool {
+		return s.Changed(f.Name) && f.Name != "is_pinned" && f.Name != "library" && f.Name != "no_wait"
+	}) {
+		if _, err := c.do(ctx, "POST", clusters+"edit", body); err != nil {
+			return err
+		}
 	}
 	if s.Changed("is_pinned") {
 		if err := pin(ctx, c, s); err != nil {
