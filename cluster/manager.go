@@ -155,7 +155,9 @@ func (m *Manager) Run(ctx context.Context) error {
 			})
 		case <-ctx.Done():
 			m.endAgents()
-			return g.Wait()
+			err := g.Wait()
+			m.endAgents() // those that were being started
+			return err
 		}
 	}
 }

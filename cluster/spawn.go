@@ -170,8 +170,11 @@ func (m *Manager) writeAgent(dir string, c protocol.Config) error {
 	)
 }
 
+// launchPatience is how long an agent may take to end that nobody wants any more.
+const launchPatience = 5 * time.Second
+
 // launch returns once the agent of dir listens. It is in a session of its own,
-// so that nothing which ends us ends it.
+// so that nothing which ends us ends it; if ctx ends before it listens, it ends.
 func launch(ctx context.Context, exe binary, dir string) error {
 	log, err := os.OpenFile(filepath.Join(dir, protocol.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -191,13 +194,23 @@ func launch(ctx context.Context, exe binary, dir string) error {
 	if err != nil {
 		return err
 	}
-	go func() { _ = c.Wait() }() // reaped if it ends before us; it is not ours to wait for
+	gone := make(chan struct{})
+	go func() { // reaped if it ends before us; it is not ours to wait for
+		defer close(gone)
+		_ = c.Wait()
+	}()
 	stop := context.AfterFunc(ctx, func() { ready.Close() })
 	defer stop()
 	if line, _ := bufio.NewReader(ready).ReadString('\n'); line == "ok\n" {
 		return nil
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil { // nobody would know of it
+		_ = c.Process.Signal(syscall.SIGTERM) // it may have ended
+		select {
+		case <-gone:
+		case <-time.After(launchPatience):
+			_ = c.Process.Kill()
+		}
 		return ctx.Err()
 	}
 	text, _ := os.ReadFile(filepath.Join(dir, protocol.LogFile))
