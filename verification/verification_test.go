@@ -29,6 +29,7 @@ type site struct {
 	loop   *verification.Loop
 	id     string
 	ids    int64
+	last   int64 // moment that later gave, in milliseconds since 1970
 	killed error // what the next rollback ends with after it is done
 }
 
@@ -77,23 +78,28 @@ func (s *site) deploy(restores int64) int64 {
 	s.ok(deployed.Succeed(s.t.Context(), v, "ada", deployments.Done{
 		Workspace: 1, Target: "prod", Request: "{}", Upserts: []deployments.Resource{{Key: "jobs.smoke_test", Kind: "jobs", ResourceID: "7", State: "{}"}},
 	}))
+	s.exec(`UPDATE deployment_version SET completed_at = $1 WHERE deployment_id = $2 AND version = $3`, s.later(), s.id, v.Version)
 	return v.Version
+}
+
+// later is a moment after all that were asked for before: two versions and a run
+// may come within a millisecond.
+func (s *site) later() int64 {
+	s.last = max(s.last+1, time.Now().UnixMilli())
+	return s.last
 }
 
 // ran stores a run of the job that has ended; it began now, or long ago.
 func (s *site) ran(result string, now bool) int64 {
 	s.t.Helper()
 	s.ids++
-	s.ok(s.db.Write(s.t.Context(), func(tx *store.Tx) error {
-		at, err := tx.Now()
-		if err != nil || !now {
-			at = 1
-		}
-		_, err = tx.Exec(`INSERT INTO job_run (id, workspace_id, job_id, name, run_type, trigger_kind, trigger_time, settings, timeout_seconds, parameters, overriding,
+	at := int64(1)
+	if now {
+		at = s.later()
+	}
+	s.exec(`INSERT INTO job_run (id, workspace_id, job_id, name, run_type, trigger_kind, trigger_time, settings, timeout_seconds, parameters, overriding,
 			only_tasks, creator, run_as, state, result, code, message, cause, queue, created_at, queued_at, start_time, end_time, parent_task_run, level, repairs, wake_at, released)
-			VALUES ($1, 1, 7, 'smoke', 'JOB_RUN', 'ONE_TIME', 0, '{}', 0, '[]', '', '', 'ada', 1, 'TERMINATED', $2, '', '', '', false, $3, 0, $3, $3, 0, 0, '', 0, true)`, s.ids, result, at+1)
-		return err
-	}))
+			VALUES ($1, 1, 7, 'smoke', 'JOB_RUN', 'ONE_TIME', 0, '{}', 0, '[]', '', '', 'ada', 1, 'TERMINATED', $2, '', '', '', false, $3, 0, $3, $3, 0, 0, '', 0, true)`, s.ids, result, at)
 	return s.ids
 }
 
