@@ -37,19 +37,6 @@ func Assignments(tx *store.Tx, workspace int64) (map[string]string, error) {
 	return out, err
 }
 
-// WorkspaceExists tells whether a workspace is there; RESOURCE_DOES_NOT_EXIST if
-// it is not.
-func WorkspaceExists(tx *store.Tx, id int64) error {
-	var n int
-	if err := tx.Row(`SELECT count(*) FROM workspace WHERE id = $1 AND NOT removed`, id).Scan(&n); err != nil {
-		return err
-	}
-	if n == 0 {
-		return wherry.Errorf(wherry.CodeDoesNotExist, "Workspace %d does not exist", id)
-	}
-	return nil
-}
-
 // Administers reports whether a principal was assigned a workspace as its admin,
 // itself or through a group.
 func (s *Service) Administers(ctx context.Context, p wherry.Principal, workspace int64) (bool, error) {

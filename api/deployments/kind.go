@@ -72,9 +72,6 @@ var kinds = map[string]kind{
 	"clusters": {
 		get: getCluster, create: createCluster, update: updateCluster, permissions: "clusters", name: field("cluster_name"), normal: normalCluster,
 		remove: func(ctx context.Context, c *caller, id string) error {
-			if err := c.call(ctx, "POST", "/api/2.1/clusters/unpin", map[string]any{"cluster_id": id}, nil); err != nil {
-				return err
-			}
 			return c.call(ctx, "POST", "/api/2.1/clusters/permanent-delete", map[string]any{"cluster_id": id}, nil)
 		},
 	},

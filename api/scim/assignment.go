@@ -111,7 +111,7 @@ func (a *API) assigned(ctx context.Context, in *assignmentIn) (*assignmentList, 
 	out := &assignmentList{Assignments: []assignment{}}
 	err := a.db.Read(ctx, func(tx *store.Tx) error {
 		out.Assignments = out.Assignments[:0]
-		if err := auth.WorkspaceExists(tx, ws); err != nil {
+		if err := store.WorkspaceExists(tx, ws); err != nil {
 			return err
 		}
 		levels, err := auth.Assignments(tx, ws)
@@ -154,7 +154,7 @@ func (a *API) unassign(ctx context.Context, in *assignmentIn) (*api.Empty, error
 func (a *API) setAssignment(ctx context.Context, in *assignmentIn, level string, out *assignment) error {
 	ws := in.workspace(ctx)
 	return a.db.Write(ctx, func(tx *store.Tx) error {
-		if err := auth.WorkspaceExists(tx, ws); err != nil {
+		if err := store.WorkspaceExists(tx, ws); err != nil {
 			return err
 		}
 		d := &directory{tx: tx, by: wherry.IdentityFrom(ctx).UserName}

@@ -78,16 +78,7 @@ func newID() string {
 
 // WorkspaceExists returns RESOURCE_DOES_NOT_EXIST if there is no such workspace.
 func (s *Store) WorkspaceExists(ctx context.Context, id int64) error {
-	return s.db.Read(ctx, func(tx *store.Tx) error {
-		var n int
-		if err := tx.Row(`SELECT count(*) FROM workspace WHERE id = $1 AND NOT removed`, id).Scan(&n); err != nil {
-			return err
-		}
-		if n == 0 {
-			return wherry.Errorf(wherry.CodeDoesNotExist, "Workspace %d does not exist", id)
-		}
-		return nil
-	})
+	return s.db.Read(ctx, func(tx *store.Tx) error { return store.WorkspaceExists(tx, id) })
 }
 
 // Metastore returns the one metastore.

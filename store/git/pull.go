@@ -38,7 +38,8 @@ type PullRequest struct {
 	BaseSHA  string `json:"base_sha"`
 	HeadSHA  string `json:"head_sha"`
 	// MergeSHA is the commit of refs/pull/N/merge while the request is open, ""
-	// if the branches conflict or are too much to merge; of a merged one it is what the base became.
+	// if the branches conflict or are too much to merge; of a merged one it is
+	// what the base became.
 	MergeSHA  string `json:"merge_sha"`
 	State     string `json:"state"`
 	Author    string `json:"author"`
